@@ -1,0 +1,139 @@
+"""What a classifier reads, what it answers, and what counts as a classifier.
+
+Vocabulary only: no I/O, no torch. Everything above this file imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Source(StrEnum):
+    """Where a passage came from. It says who could have written it, so how far to trust it."""
+
+    SYSTEM = "system"  # the operator
+    DEVELOPER = "developer"  # the application: instructions, tool descriptions
+    USER = "user"  # the end user
+    ASSISTANT = "assistant"  # a reply the caller says the model gave earlier
+    TOOL = "tool"  # a tool's output: untrusted, whoever passed it on
+    ANALYSIS = "analysis"  # the model, thinking
+    COMMENTARY = "commentary"  # the model, speaking between tool calls
+    CALL = "call"  # the model, calling a tool; the text is the arguments
+    FINAL = "final"  # the model, answering
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A run of text from one source, the unit a classifier reads.
+
+    Attributes:
+        source: Who wrote the text.
+        text: What is judged.
+        before: The text directly before it in the same message, already judged. A
+            classifier reads it so that a phrase split between two passages is still
+            seen; a match that lies wholly in it is not reported again.
+        prompt: The last user message of the exchange, for classifiers that judge a
+            reply in its exchange; empty for the prompt itself.
+        tool: The function a CALL is addressed to or a TOOL output comes from.
+    """
+
+    source: Source
+    text: str
+    before: str = ""
+    prompt: str = ""
+    tool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A match inside `Passage.text`, in code points: [start, end).
+
+    `start` is negative where the match began in `Passage.before`.
+    """
+
+    start: int
+    end: int
+    kind: str  # what was found, for `[kind]` in a redaction: `email`, `api_key`
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One classifier's answer about one passage in one category.
+
+    Attributes:
+        classifier: Name and version, for example `patterns@1`.
+        category: Harm category id, for example `violence.weapons`.
+        score: Calibrated probability in [0, 1], or None when the classifier gave no
+            answer (timeout, out of memory, bad output). None is never a low score.
+        spans: Where in the passage it was found, if the classifier can say.
+        error: Why there is no score, as a short reason code: `timeout`, `failed`.
+    """
+
+    classifier: str
+    category: str
+    score: float | None
+    spans: tuple[Span, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one classifier did with the passages of one stage: the coverage receipt.
+
+    Attributes:
+        classifier: Name and version.
+        digest: SHA-256 of the weights or patterns that were used, hex.
+        scanned_chars: Code points that were read.
+        unscanned_chars: Code points that were not, because of a deadline, a failure
+            or a length bound. Anything but 0 means the decision was partly blind.
+        duration_ms: Time taken, milliseconds.
+        error: Reason code when it gave no full answer.
+    """
+
+    classifier: str
+    digest: str
+    scanned_chars: int
+    unscanned_chars: int
+    duration_ms: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All verdicts on one list of passages: `verdicts[i]` belongs to `passages[i]`."""
+
+    passages: tuple[Passage, ...]
+    verdicts: tuple[tuple[Verdict, ...], ...]
+    receipts: tuple[Receipt, ...]
+
+
+class Classifier(Protocol):
+    """Anything that can judge a passage.
+
+    Attributes:
+        name: Name and version, unique within a panel: `patterns@1`.
+        digest: SHA-256 of what determines its answers (weights, patterns), hex.
+        categories: Every category it answers for.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - the class docstring has it
+
+    @property
+    def digest(self) -> str: ...  # noqa: D102 - the class docstring has it
+
+    @property
+    def categories(self) -> frozenset[str]: ...  # noqa: D102 - the class docstring has it
+
+    async def classify(self, passages: Sequence[Passage]) -> list[list[Verdict]]:
+        """Judge each passage.
+
+        Returns:
+            One list per passage, in order, with one verdict for each of `categories`
+            that the passage scored above 0 in or could not be scored in. A category
+            that is left out scored 0.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The doorkeeper: HTTP, identity, the pipeline, the decision log."""

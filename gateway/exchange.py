@@ -1,0 +1,44 @@
+"""Exchange: one prompt, its reply, and every decision taken along the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gateway.types import Outcome, Principal
+from model_runner.types import Prompt, Usage
+from policies.types import Decision
+
+
+@dataclass(slots=True)
+class Exchange:
+    """The mutable record of one request while it lives; the ledger writes it down.
+
+    Attributes:
+        id: The request id, `req_` and 32 hex digits (a UUIDv7); also `x-request-id`.
+        principal: Whose key it is.
+        prompt: What was asked.
+        endpoint: `responses`, `chat` or `moderations`.
+        stream: Whether the caller reads it as a stream.
+        runner: The runner's kind, for the record.
+        safety_identifier: The caller's opaque id of the end user, or None.
+        decision_ids: One id per recorded decision, in order.
+        decisions: The recorded decisions, in the same order.
+        released_chars: Code points that left for the caller.
+        usage: Token counts, once known.
+        outcome: How it ended, once known.
+        reason: A short reason code beside `outcome`: an error code, a rule id.
+    """
+
+    id: str
+    principal: Principal
+    prompt: Prompt
+    endpoint: str
+    stream: bool
+    runner: str
+    safety_identifier: str | None = None
+    decision_ids: list[str] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    released_chars: int = 0
+    usage: Usage | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None

@@ -1,0 +1,153 @@
+"""Every setting, with its unit, default and meaning. Frozen once read.
+
+Read from, strongest first: environment variables `OSTIARY_<NAME>`, then the TOML file
+named by `OSTIARY_CONFIG` (default `./ostiary.toml`, if it exists). A name that is not
+a setting is an error in the file and ignored in the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class UpstreamMode(StrEnum):
+    """How an engine over HTTP is spoken to."""
+
+    TOKEN = "token"  # noqa: S105 - not a secret: token ids in, token ids out (vLLM)
+    CHAT = "chat"  # any OpenAI-compatible Chat Completions server
+
+
+class LogFormat(StrEnum):
+    """How operations log lines are written."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class Settings(BaseSettings):
+    """All of Ostiary's settings."""
+
+    model_config = SettingsConfigDict(env_prefix="OSTIARY_", frozen=True, extra="forbid")
+
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8080
+    home: Annotated[
+        Path, Field(description="Directory for the database, keys and caches.")
+    ] = Path(".ostiary")
+    database_url: Annotated[
+        str,
+        Field(
+            description="SQLAlchemy URL, `postgresql://...` or `sqlite:///...`; "
+            "empty means `<home>/ostiary.db`."
+        ),
+    ] = ""
+    redis_url: Annotated[
+        str, Field(description="Redis or Valkey for shared limits; empty means in process.")
+    ] = ""
+    model: Annotated[
+        str,
+        Field(description="`tiny` (a stand-in), a directory of weights, or a hub id."),
+    ] = "tiny"
+    upstream_url: Annotated[
+        str,
+        Field(description="Base URL of an engine, as in `http://127.0.0.1:8000/v1`."),
+    ] = ""
+    upstream_mode: Annotated[
+        UpstreamMode, Field(description="`token` for vLLM, `chat` for any other server.")
+    ] = UpstreamMode.TOKEN
+    upstream_model: Annotated[
+        str, Field(description="The model's name at the engine; empty means `model`.")
+    ] = ""
+    upstream_api_key: Annotated[
+        SecretStr, Field(description="Bearer token for the engine; empty means none.")
+    ] = SecretStr("")
+    upstream_timeout_s: Annotated[
+        float,
+        Field(gt=0, description="Longest silence from the model before it counts as down, seconds."),
+    ] = 60.0
+    generation_timeout_s: Annotated[
+        float, Field(gt=0, description="Longest time one reply may take, seconds.")
+    ] = 600.0
+    policy: Annotated[
+        str,
+        Field(description="A policy file, or the name of a built-in one."),
+    ] = "baseline"
+    bootstrap_key: Annotated[
+        SecretStr,
+        Field(description="An API key to accept from first start on, for scripts; scope `admin`."),
+    ] = SecretStr("")
+    expose_reasoning: Annotated[
+        bool,
+        Field(description="Send callers the raw chain of thought, judged like output."),
+    ] = False
+    max_body_bytes: Annotated[
+        int, Field(gt=0, description="Largest request body that is read, bytes.")
+    ] = 8 * 1024 * 1024
+    body_timeout_s: Annotated[
+        float, Field(gt=0, description="Longest time a request body may take, seconds.")
+    ] = 30.0
+    max_messages: Annotated[
+        int, Field(gt=0, description="Most messages or input items in one request.")
+    ] = 2000
+    max_concurrent: Annotated[
+        int, Field(gt=0, description="Most requests in flight; one more gets 503.")
+    ] = 1024
+    requests_per_minute: Annotated[
+        int, Field(gt=0, description="Default request quota of a new key.")
+    ] = 6000
+    tokens_per_minute: Annotated[
+        int, Field(gt=0, description="Default token quota of a new key.")
+    ] = 10_000_000
+    lease_s: Annotated[
+        float,
+        Field(gt=0, description="After this long without a heartbeat a replica counts as dead, seconds."),
+    ] = 15.0
+    drain_s: Annotated[
+        float, Field(ge=0, description="How long open replies may finish at shutdown, seconds.")
+    ] = 10.0
+    log_level: Annotated[str, Field(description="`debug`, `info`, `warning` or `error`.")] = "info"
+    log_format: Annotated[
+        LogFormat, Field(description="`console` for people, `json` for machines.")
+    ] = LogFormat.CONSOLE
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments first (tests), then the environment, then the TOML file."""
+        toml = TomlConfigSettingsSource(settings_cls, os.environ.get("OSTIARY_CONFIG", "ostiary.toml"))
+        return init_settings, env_settings, toml
+
+    @model_validator(mode="after")
+    def _check_upstream_url(self) -> Settings:
+        if self.upstream_url and not self.upstream_url.startswith(("http://", "https://")):
+            raise ValueError("`upstream_url` must start with `http://` or `https://`")
+        return self
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database URL with its async driver named."""
+        url = self.database_url or f"sqlite:///{self.home.resolve() / 'ostiary.db'}"
+        scheme, _, rest = url.partition("://")
+        drivers = {
+            "sqlite": "sqlite+aiosqlite",
+            "postgres": "postgresql+asyncpg",
+            "postgresql": "postgresql+asyncpg",
+        }
+        return f"{drivers.get(scheme, scheme)}://{rest}"

@@ -1,0 +1,1 @@
+"""What produces tokens: in process, or an engine over HTTP."""

@@ -1,0 +1,1 @@
+"""gpt-oss-tiny, a stand-in model of a few hundred thousand parameters."""

@@ -1,0 +1,1 @@
+"""Usage policy as files, and the pure function that applies it."""

@@ -1,0 +1,204 @@
+"""The policy vocabulary: rules in, one decision out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from classifiers.types import Receipt, Source, Span
+
+
+class Stage(StrEnum):
+    """The five places where an exchange is judged, in the order they happen."""
+
+    INPUT = "input"
+    TOOL_RESULT = "tool_result"
+    REASONING = "reasoning"
+    TOOL_CALL = "tool_call"
+    OUTPUT = "output"
+
+
+STAGE_OF: Mapping[Source, Stage] = {
+    Source.SYSTEM: Stage.INPUT,
+    Source.DEVELOPER: Stage.INPUT,
+    Source.USER: Stage.INPUT,
+    Source.ASSISTANT: Stage.INPUT,
+    Source.TOOL: Stage.TOOL_RESULT,
+    Source.ANALYSIS: Stage.REASONING,
+    Source.CALL: Stage.TOOL_CALL,
+    Source.COMMENTARY: Stage.OUTPUT,
+    Source.FINAL: Stage.OUTPUT,
+}
+
+
+class Action(IntEnum):
+    """What to do with an exchange, mildest first, so `max()` picks the strictest."""
+
+    ALLOW = 0
+    FLAG = 1  # release it and mark the record
+    WARN = 2  # release it and tell the caller
+    REDACT = 3  # replace the matched spans, then release it
+    REVIEW = 4  # hold it for a human; until one decides, nothing is released
+    BLOCK = 5  # release nothing of it
+
+
+class Mode(StrEnum):
+    """Whether a rule acts on what it finds."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"  # decided and recorded, never enforced
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Scores of at least `gte` take `action`.
+
+    Attributes:
+        gte: Probability in [0, 1].
+        action: The main action.
+        strike: Whether it counts against the end user.
+        escalate: Who is told, or None.
+    """
+
+    gte: float
+    action: Action
+    strike: bool = False
+    escalate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One category, watched at some stages.
+
+    Attributes:
+        id: Stable id, quoted in decisions and in the decision log.
+        category: Harm category id this rule watches.
+        stages: Where it applies.
+        bands: Highest `gte` first.
+        classifiers: Names (without version) whose verdicts count; empty means any.
+        on_unavailable: What to do at each stage when no classifier could answer.
+        mode: Whether it acts.
+        code: The error code a caller sees when this rule blocks.
+        user_message: What the end user is told when this rule blocks.
+        developer_message: What the application's developer is told.
+    """
+
+    id: str
+    category: str
+    stages: frozenset[Stage]
+    bands: tuple[Band, ...]
+    on_unavailable: Mapping[Stage, Action]
+    classifiers: frozenset[str] = frozenset()
+    mode: Mode = Mode.ENFORCE
+    code: str = "content_filter"
+    user_message: str = ""
+    developer_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A harm category as the policy's author sees it."""
+
+    id: str
+    severity: str = "medium"  # low, medium, high, critical
+    rationale: str = ""
+    clause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A set of rules, identified by the digest of its resolved form.
+
+    Attributes:
+        id: `metadata.id` of the file.
+        version: `metadata.version`, semantic.
+        digest: SHA-256 of the RFC 8785 JSON of the resolved policy, hex.
+        rules: In file order; the order never changes a decision.
+        categories: By id.
+        deadline_ms: How long classifiers may take per stage, milliseconds.
+        max_unscreened_chars: The leak budget of a stream: how many code points may
+            have been released but not yet judged.
+    """
+
+    id: str
+    version: str
+    digest: str
+    rules: tuple[Rule, ...]
+    categories: Mapping[str, Category] = field(default_factory=dict)
+    deadline_ms: int = 400
+    max_unscreened_chars: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOutcome:
+    """What one rule made of one stage; only rules that did not simply allow are kept.
+
+    Attributes:
+        rule: The rule's id.
+        category: Its category.
+        score: The highest score it saw, or None when there was no answer.
+        action: What it calls for.
+        shadow: Whether it was decided but not enforced.
+        unavailable: Whether the action is the rule's `on_unavailable`.
+        strike: Whether it counts against the end user.
+        escalate: Who is told, or None.
+    """
+
+    rule: str
+    category: str
+    score: float | None
+    action: Action
+    shadow: bool = False
+    unavailable: bool = False
+    strike: bool = False
+    escalate: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """Spans of one passage to be replaced; `passage` indexes the judged passages."""
+
+    passage: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The outcome of a policy at one stage, with the rules that determined it.
+
+    Attributes:
+        stage: Where it was taken.
+        action: The strictest action called for by an enforced rule.
+        determining_rules: Ids of the enforced rules that called for `action`, in policy
+            order; empty for ALLOW.
+        outcomes: Every rule that matched or could not be answered, shadow rules too.
+        policy_id: The policy's id.
+        policy_version: The policy's version.
+        policy_digest: The policy's digest.
+        receipts: What was read by which classifier, and what was not.
+        redactions: What to replace before release, when `action` is REDACT.
+        code: The error code a caller sees when blocked.
+        user_message: What the end user is told when blocked.
+        developer_message: What the developer is told when blocked.
+        scores: The highest score seen per category, for the `moderation` surface.
+    """
+
+    stage: Stage
+    action: Action
+    determining_rules: tuple[str, ...]
+    outcomes: tuple[RuleOutcome, ...]
+    policy_id: str
+    policy_version: str
+    policy_digest: str
+    receipts: tuple[Receipt, ...] = ()
+    redactions: tuple[Redaction, ...] = ()
+    code: str = "content_filter"
+    user_message: str = ""
+    developer_message: str = ""
+    scores: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def released(self) -> bool:
+        """Whether the judged text may go on, redacted or not."""
+        return self.action < Action.REVIEW
