@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.types import Outcome, Principal
 from model_runner.types import Prompt, Usage
-from policies.types import Decision
+from policies.types import Decision, Policy
 
 
 @dataclass(slots=True)
@@ -17,6 +17,7 @@ class Exchange:
         id: The request id, `req_` and 32 hex digits (a UUIDv7); also `x-request-id`.
         principal: Whose key it is.
         prompt: What was asked.
+        policy: The policy in force when it was admitted; a snapshot for its whole life.
         endpoint: `responses`, `chat` or `moderations`.
         stream: Whether the caller reads it as a stream.
         runner: The runner's kind, for the record.
@@ -32,6 +33,7 @@ class Exchange:
     id: str
     principal: Principal
     prompt: Prompt
+    policy: Policy
     endpoint: str
     stream: bool
     runner: str

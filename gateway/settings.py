@@ -42,9 +42,9 @@ class Settings(BaseSettings):
 
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8080
-    home: Annotated[
-        Path, Field(description="Directory for the database, keys and caches.")
-    ] = Path(".ostiary")
+    home: Annotated[Path, Field(description="Directory for the database, keys and caches.")] = Path(
+        ".ostiary"
+    )
     database_url: Annotated[
         str,
         Field(
@@ -74,7 +74,9 @@ class Settings(BaseSettings):
     ] = SecretStr("")
     upstream_timeout_s: Annotated[
         float,
-        Field(gt=0, description="Longest silence from the model before it counts as down, seconds."),
+        Field(
+            gt=0, description="Longest silence from the model before it counts as down, seconds."
+        ),
     ] = 60.0
     generation_timeout_s: Annotated[
         float, Field(gt=0, description="Longest time one reply may take, seconds.")
@@ -111,7 +113,10 @@ class Settings(BaseSettings):
     ] = 10_000_000
     lease_s: Annotated[
         float,
-        Field(gt=0, description="After this long without a heartbeat a replica counts as dead, seconds."),
+        Field(
+            gt=0,
+            description="After this long without a heartbeat a replica counts as dead, seconds.",
+        ),
     ] = 15.0
     drain_s: Annotated[
         float, Field(ge=0, description="How long open replies may finish at shutdown, seconds.")
@@ -131,7 +136,9 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments first (tests), then the environment, then the TOML file."""
-        toml = TomlConfigSettingsSource(settings_cls, os.environ.get("OSTIARY_CONFIG", "ostiary.toml"))
+        toml = TomlConfigSettingsSource(
+            settings_cls, os.environ.get("OSTIARY_CONFIG", "ostiary.toml")
+        )
         return init_settings, env_settings, toml
 
     @model_validator(mode="after")

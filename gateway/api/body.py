@@ -1,0 +1,64 @@
+"""Reads a request body: bounded in size and time, uncompressed, strict JSON."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.errors import BadRequest, BodyTimeout, BodyTooLarge, UnsupportedEncoding
+
+
+async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> dict[str, Any]:
+    """Return the JSON object in the body.
+
+    Raises:
+        UnsupportedEncoding: If the body is compressed or declared to be something else.
+        BodyTooLarge: If it is larger than `max_bytes`, declared or counted.
+        BodyTimeout: If it has not arrived after `timeout_s` seconds.
+        BadRequest: If it is not JSON, or not an object.
+    """
+    _check_headers(request, max_bytes)
+    try:
+        async with asyncio.timeout(timeout_s):
+            raw = await _read(request, max_bytes)
+    except TimeoutError as late:
+        raise BodyTimeout(f"the request body did not arrive within {timeout_s:g} s") from late
+    except ClientDisconnect as gone:
+        raise BadRequest("the client went away before its request was complete") from gone
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as malformed:
+        where = f"line {malformed.lineno}, column {malformed.colno}"
+        reason = str(malformed.msg).lower()
+        raise BadRequest(
+            f"the request body is not valid JSON: {reason} at {where}", code="invalid_json"
+        ) from malformed
+    if not isinstance(value, dict):
+        raise BadRequest("the request body must be a JSON object", code="invalid_json")
+    return value
+
+
+def _check_headers(request: Request, max_bytes: int) -> None:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise UnsupportedEncoding("compressed request bodies are not read; send it as it is")
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0]
+    if media_type.strip().lower() != "application/json":
+        raise UnsupportedEncoding("the content type must be `application/json`")
+    declared = request.headers.get("content-length", "")
+    if declared.isascii() and declared.isdigit() and int(declared) > max_bytes:
+        raise BodyTooLarge(f"the request body is larger than {max_bytes} bytes")
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > max_bytes:
+            raise BodyTooLarge(f"the request body is larger than {max_bytes} bytes")
+        parts.append(part)
+    return b"".join(parts)

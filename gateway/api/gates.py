@@ -1,0 +1,59 @@
+"""The gates before the pipeline, and the record of who was turned away there."""
+
+from __future__ import annotations
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api.problems import error_response
+from gateway.api.services import Services, services_of
+from gateway.audit.records import denied
+from gateway.errors import AuditUnavailable, Forbidden, GatewayError, Overloaded
+from gateway.types import Principal, Scope
+
+_log = structlog.get_logger("ostiary.api")
+
+
+def check_room(services: Services) -> None:
+    """Raise `Overloaded` if there is no room for one more, or we are shutting down."""
+    if services.draining:
+        raise Overloaded("the server is shutting down", retry_after_s=1)
+    if services.in_flight >= services.settings.max_concurrent:
+        raise Overloaded("too many requests are in flight", retry_after_s=1)
+
+
+async def admit_key(request: Request, services: Services, scope: Scope) -> Principal:
+    """Return whose key this is.
+
+    Raises:
+        Unauthenticated: If no key in force was sent.
+        Forbidden: If the key lacks `scope`.
+        StoreUnavailable: If nobody can tell.
+    """
+    principal = await services.identity.authenticate(request.headers.get("authorization"))
+    request.scope["state"]["principal"] = principal
+    if not principal.may(scope):
+        raise Forbidden(f"this API key lacks the scope `{scope.value}`")
+    return principal
+
+
+async def deny(request: Request, endpoint: str, error: GatewayError) -> Response:
+    """Record that a request was turned away, and answer it.
+
+    The record is durable before the answer; without a log there is no answer but 503.
+    """
+    services = services_of(request)
+    state = request.scope["state"]
+    entry = denied(
+        error,
+        request_id=state["request_id"],
+        endpoint=endpoint,
+        principal=state.get("principal"),
+    )
+    try:
+        await services.ledger.append(entry)
+    except AuditUnavailable as unavailable:
+        _log.warning("denial_not_recorded", reason=str(unavailable))
+        return error_response(unavailable, {})
+    return error_response(error, {"x-ostiary-decision-id": entry.id})

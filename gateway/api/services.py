@@ -1,0 +1,56 @@
+"""Services: what the routes need, wired once in `gateway.app`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from starlette.requests import Request
+
+from gateway.audit.ledger import Ledger
+from gateway.identity import Identity
+from gateway.limits import Limits
+from gateway.metrics import Metrics
+from gateway.pipeline import Pipeline
+from gateway.policy_source import PolicySource
+from gateway.sealing import Sealer
+from gateway.settings import Settings
+from gateway.store.session import Database
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a request can touch.
+
+    Attributes:
+        settings: As read at start.
+        database: For readiness; queries go through the parts that own them.
+        ledger: The decision log.
+        identity: API key -> principal.
+        limits: Quotas.
+        policies: The policy in force.
+        pipeline: The product.
+        sealer: Seals reasoning.
+        metrics: Counters for `/metrics`.
+        in_flight: Requests being served now.
+        draining: Whether the server is shutting down.
+    """
+
+    settings: Settings
+    database: Database
+    ledger: Ledger
+    identity: Identity
+    limits: Limits
+    policies: PolicySource
+    pipeline: Pipeline
+    sealer: Sealer
+    metrics: Metrics
+    in_flight: int = 0
+    draining: bool = False
+    closers: list[Callable[[], object]] = field(default_factory=list)
+
+
+def services_of(request: Request) -> Services:
+    """Return the application's services."""
+    services: Services = request.app.state.services
+    return services

@@ -1,0 +1,175 @@
+"""The composition root: the only file that builds things. Read it as a wiring diagram."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from classifiers.registry import build_panel
+from gateway.api import chat, health, models, moderations, responses
+from gateway.api.middleware import RequestIdentity
+from gateway.api.problems import error_response
+from gateway.api.services import Services
+from gateway.audit.ledger import Ledger
+from gateway.audit.records import policy_activated, policy_rejected
+from gateway.audit.sweeper import Sweeper
+from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.identity import Identity
+from gateway.limits import open_limits
+from gateway.metrics import Metrics
+from gateway.pipeline import Pipeline
+from gateway.policy_source import PolicySource
+from gateway.sealing import Sealer
+from gateway.settings import Settings, UpstreamMode
+from gateway.store.keyfile import read_or_create
+from gateway.store.session import Database
+from model_runner.types import Runner
+from policies.types import Policy
+
+_ROUTERS = (responses.router, chat.router, moderations.router, models.router, health.router)
+
+
+def create_app(settings: Settings, runner: Runner | None = None) -> FastAPI:
+    """Return the application; nothing is opened before its lifespan starts.
+
+    Args:
+        settings: As read once, at start.
+        runner: Used instead of the one that `settings` asks for (tests, embedding).
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services(settings, metrics, runner) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Ostiary",
+        version=version("ostiary"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.add_exception_handler(HTTPException, _no_such_route)
+    app.add_middleware(RequestIdentity, metrics=metrics)
+    return app
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, metrics: Metrics, runner: Runner | None = None
+) -> AsyncIterator[Services]:
+    """Build everything, in the order in which things need each other, and close it again."""
+    keys = settings.home / "keys"
+    database = Database(settings.resolved_database_url)
+    await database.migrate()
+    ledger = Ledger(
+        database,
+        build=version("ostiary"),
+        subject_key=read_or_create(keys / "subjects"),
+        lease_s=settings.lease_s,
+    )
+    await ledger.start()
+    sweeper = Sweeper(database, ledger, lease_s=settings.lease_s)
+    await sweeper.start()
+    policies = await _open_policies(settings, ledger)
+    runner = runner or await asyncio.to_thread(open_runner, settings)
+    identity = Identity(
+        database,
+        pepper=read_or_create(keys / "pepper"),
+        bootstrap_key=settings.bootstrap_key.get_secret_value(),
+        requests_per_minute=settings.requests_per_minute,
+        tokens_per_minute=settings.tokens_per_minute,
+    )
+    limits = open_limits(settings.redis_url)
+    pipeline = Pipeline(
+        runner,
+        build_panel(),
+        ledger,
+        expose_reasoning=settings.expose_reasoning,
+        timeout_s=settings.generation_timeout_s,
+    )
+    services = Services(
+        settings=settings,
+        database=database,
+        ledger=ledger,
+        identity=identity,
+        limits=limits,
+        policies=policies,
+        pipeline=pipeline,
+        sealer=Sealer(read_or_create(keys / "sealing")),
+        metrics=metrics,
+    )
+    watcher = asyncio.create_task(policies.watch())
+    try:
+        yield services
+    finally:
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
+        await runner.aclose()
+        await limits.aclose()
+        await sweeper.aclose()
+        await ledger.aclose()
+        await database.aclose()
+
+
+def open_runner(settings: Settings) -> Runner:
+    """Return the runner that `settings` asks for; loads a local model's weights."""
+    cache = settings.home / "cache"
+    if settings.upstream_url:
+        from model_runner.upstream import Engine, UpstreamChat, UpstreamToken
+
+        engine = Engine(
+            settings.upstream_url,
+            settings.model,
+            settings.upstream_model,
+            settings.upstream_api_key.get_secret_value(),
+            settings.upstream_timeout_s,
+        )
+        if settings.upstream_mode is UpstreamMode.CHAT:
+            return UpstreamChat(engine)
+        from model_runner.harmony import load_harmony
+
+        return UpstreamToken(engine, load_harmony(cache))
+    from model_runner.local import load_local  # imports torch: only where it is needed
+
+    return load_local(settings.model, cache)
+
+
+async def _open_policies(settings: Settings, ledger: Ledger) -> PolicySource:
+    async def activated(policy: Policy) -> None:
+        previous = source.current.digest
+        await ledger.append(policy_activated(policy, previous_digest=previous, actor="file"))
+
+    async def rejected(name: str, reason: str) -> None:
+        with suppress(GatewayError):  # a log that is away already fails every request
+            await ledger.append(policy_rejected(Path(name).name, reason, actor="file"))
+
+    source = PolicySource(settings.policy, activated=activated, rejected=rejected)
+    start = policy_activated(source.current, previous_digest=None, actor="start")
+    await ledger.append(start)
+    return source
+
+
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    """Answer what no route takes, in OpenAI's shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 405:
+        problem: GatewayError = BadRequest(f"the method {request.method} is not allowed here")
+        problem.status = 405
+    else:
+        problem = NotFound(f"no such endpoint: {request.method} {request.url.path[:80]}")
+    return error_response(problem, {})

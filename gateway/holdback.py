@@ -1,0 +1,122 @@
+"""Regroups a model's deltas into passages that can be judged. Pure: no I/O, no clock.
+
+A passage ends where a sentence or a word ends, so that a name, a key or a number is
+never cut in two; each carries the text before it, so that a phrase split between two
+passages is still seen whole. The first passage of a message is short, for the sake of
+the first visible word, and each next one is twice as long, for the sake of throughput.
+
+    INVARIANT: joined in order, the passages are exactly the deltas, message by message.
+    INVARIANT: a passage never spans two messages, so a thought is judged before the
+    reply that follows it starts.
+    INVARIANT: a tool call is one passage, whole.
+    INVARIANT: at most `budget` code points have been let ahead of their judgement.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import re2
+
+from model_runner.types import Channel, Delta
+
+FIRST_CHARS = 80  # shortest first passage of a message, unless the message ends
+LARGEST_CHARS = 320  # passages stop doubling here; about a second of speech
+LONGEST_WORD = 512  # a run without a space is cut here; longer than any credential
+OVERLAP_CHARS = 256  # how much of the earlier text a passage carries in `before`
+
+# The last class: the CJK full stop, exclamation and question marks.
+_SENTENCE_END = re2.compile(r"(?s).*(?:[.!?:;…][\"')\]]*\s|\n|[\x{3002}\x{FF01}\x{FF1F}])")
+_WORD_END = re2.compile(r"(?s).*\s")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A passage that is whole enough to be judged.
+
+    Attributes:
+        delta: The text and where it was said.
+        before: Up to `OVERLAP_CHARS` of the same message directly before it.
+        ahead: How many leading code points of it were already let out unjudged.
+    """
+
+    delta: Delta
+    before: str
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Text that may go out before it is judged, within the leak budget."""
+
+    delta: Delta
+
+
+class Holdback:
+    """Buffers one reply. Call `push` for every delta, then `flush` once.
+
+    Args:
+        budget: How many code points of the final channel may be out but not yet
+            judged; the policy's `max_unscreened_chars`. 0 lets nothing out early.
+    """
+
+    def __init__(self, budget: int = 0):
+        self._budget = budget
+        self._open: Delta | None = None  # the message being spoken: channel, number, tool
+        self._text = ""  # not yet judged
+        self._before = ""
+        self._target = FIRST_CHARS
+        self._ahead = 0
+
+    def push(self, delta: Delta) -> list[Held | Ahead]:
+        """Take one delta; return what can be judged, or go ahead, because of it."""
+        ready: list[Held | Ahead] = []
+        if self._open is None or delta.message != self._open.message:
+            ready.extend(self.flush())
+            self._open = delta
+            self._before, self._target = "", FIRST_CHARS
+            self._text = delta.text
+        else:
+            self._text += delta.text
+        if delta.tool is None and (cut := self._cut()):
+            ready.append(self._take(cut))
+        if self._budget and delta.channel is Channel.FINAL:
+            ready.extend(self._let_ahead())
+        return ready
+
+    def flush(self) -> list[Held | Ahead]:
+        """Return what is left of the open message; an empty message is one empty passage."""
+        unsaid = self._open is not None and not (self._text or self._before)
+        last: list[Held | Ahead] = []
+        if self._text or unsaid:
+            last.append(self._take(len(self._text)))
+        self._open = None
+        return last
+
+    def _take(self, cut: int) -> Held:
+        assert self._open is not None  # noqa: S101 - callers hold text of an open message
+        said = Delta(self._open.channel, self._text[:cut], self._open.message, self._open.tool)
+        held = Held(said, self._before, min(self._ahead, cut))
+        self._before = (self._before + said.text)[-OVERLAP_CHARS:]
+        self._text = self._text[cut:]
+        self._ahead -= held.ahead
+        self._target = min(2 * self._target, LARGEST_CHARS)
+        return held
+
+    def _cut(self) -> int:
+        """Return how many code points of the buffer to judge now; 0 to wait for more."""
+        if len(self._text) < self._target:
+            return 0
+        for boundary in (_SENTENCE_END, _WORD_END):
+            found = boundary.match(self._text)
+            if found and found.end() >= self._target // 2:
+                return int(found.end())
+        word = len(self._text) - (found.end() if found else 0)
+        return len(self._text) if word >= LONGEST_WORD else 0
+
+    def _let_ahead(self) -> list[Held | Ahead]:
+        early = self._text[self._ahead : self._budget]
+        if not early or self._open is None:
+            return []
+        self._ahead += len(early)
+        return [Ahead(Delta(self._open.channel, early, self._open.message))]

@@ -1,0 +1,87 @@
+"""Prometheus metrics: what they count, in one place. One registry per application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from policies.types import Decision
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """The counters of one gateway; labels never hold anything a caller wrote."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "ostiary_requests_total",
+            "Requests by endpoint and HTTP status.",
+            ["endpoint", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "ostiary_request_duration_seconds",
+            "Time from the first byte in to the last byte out.",
+            ["endpoint"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._outcomes = Counter(
+            "ostiary_exchanges_total",
+            "Admitted requests by how they ended.",
+            ["endpoint", "outcome"],
+            registry=self.registry,
+        )
+        self._decisions = Counter(
+            "ostiary_decisions_total",
+            "Decisions by stage and action.",
+            ["stage", "action"],
+            registry=self.registry,
+        )
+        self._unavailable = Counter(
+            "ostiary_classifier_errors_total",
+            "Times a classifier gave no full answer.",
+            ["classifier", "error"],
+            registry=self.registry,
+        )
+        self._tokens = Counter(
+            "ostiary_tokens_total",
+            "Tokens by direction.",
+            ["direction"],
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "ostiary_in_flight", "Requests being served now.", registry=self.registry
+        )
+        self.policy_stale = Gauge(
+            "ostiary_policy_stale",
+            "1 while the policy file on disk is refused and the last good one is in force.",
+            registry=self.registry,
+        )
+
+    def request(self, endpoint: str, status: int, seconds: float) -> None:
+        """Count one HTTP request."""
+        self._requests.labels(endpoint, str(status)).inc()
+        self._seconds.labels(endpoint).observe(seconds)
+
+    def exchange(self, endpoint: str, outcome: str, decisions: Iterable[Decision]) -> None:
+        """Count one admitted request that has ended, and its decisions."""
+        self._outcomes.labels(endpoint, outcome).inc()
+        for decision in decisions:
+            self._decisions.labels(decision.stage.value, decision.action.name.lower()).inc()
+            for receipt in decision.receipts:
+                if receipt.error is not None:
+                    self._unavailable.labels(receipt.classifier, receipt.error).inc()
+
+    def tokens(self, input_tokens: int, output_tokens: int) -> None:
+        """Count the tokens of one reply."""
+        self._tokens.labels("input").inc(input_tokens)
+        self._tokens.labels("output").inc(output_tokens)
+
+    def render(self) -> bytes:
+        """Return the exposition text."""
+        return generate_latest(self.registry)

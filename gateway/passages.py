@@ -1,0 +1,121 @@
+"""Cuts a prompt into the passages that are judged, and puts redactions into effect. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+
+from classifiers.types import Passage, Source
+from model_runner.types import Channel, Delta, Message, Prompt, Role
+from policies.types import STAGE_OF, Redaction, Stage
+
+_SOURCE_OF_ROLE = {
+    Role.SYSTEM: Source.SYSTEM,
+    Role.DEVELOPER: Source.DEVELOPER,
+    Role.USER: Source.USER,
+    Role.TOOL: Source.TOOL,
+}
+_SOURCE_OF_CHANNEL = {
+    Channel.ANALYSIS: Source.ANALYSIS,
+    Channel.COMMENTARY: Source.COMMENTARY,
+    Channel.FINAL: Source.FINAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What one stage reads of a prompt.
+
+    Attributes:
+        stage: The stage.
+        passages: What is judged.
+        messages: For each passage the index of its message in the prompt, or None for
+            text that is not a message (tool descriptions).
+    """
+
+    stage: Stage
+    passages: tuple[Passage, ...]
+    messages: tuple[int | None, ...]
+
+
+def prompt_portions(prompt: Prompt) -> list[Portion]:
+    """Return every text of `prompt`, by stage, in the order the stages happen."""
+    found: dict[Stage, list[tuple[int | None, Passage]]] = {}
+    for index, message in enumerate(prompt.messages):
+        passage = Passage(_source_of(message), message.text, tool=message.tool)
+        found.setdefault(STAGE_OF[passage.source], []).append((index, passage))
+    if prompt.tools or prompt.json_schema:
+        passage = Passage(Source.DEVELOPER, _declared(prompt))
+        found.setdefault(Stage.INPUT, []).append((None, passage))
+    return [
+        Portion(stage, tuple(p for _, p in found[stage]), tuple(i for i, _ in found[stage]))
+        for stage in Stage
+        if stage in found
+    ]
+
+
+def reply_passage(delta: Delta, before: str, prompt: Prompt) -> Passage:
+    """Return the passage to judge for a piece of the reply to `prompt`."""
+    source = Source.CALL if delta.tool is not None else _SOURCE_OF_CHANNEL[delta.channel]
+    return Passage(source, delta.text, before, last_user_text(prompt), delta.tool)
+
+
+def last_user_text(prompt: Prompt) -> str:
+    """Return the last user message's text, or nothing."""
+    return next((m.text for m in reversed(prompt.messages) if m.role is Role.USER), "")
+
+
+def redact(text: str, redactions: Iterable[Redaction], start: int = 0) -> str:
+    """Return `text[start:]` with each redacted span replaced by `[kind]`.
+
+    Spans that overlap become one; what lies before `start` has already left and is
+    beyond recall.
+    """
+    merged: list[tuple[int, int, str]] = []
+    for first, end, kind in sorted((r.span.start, r.span.end, r.span.kind) for r in redactions):
+        if end <= start:
+            continue
+        if merged and first < merged[-1][1]:
+            open_first, open_end, open_kind = merged[-1]
+            merged[-1] = (open_first, max(end, open_end), open_kind)
+        else:
+            merged.append((max(first, start), end, kind))
+    for first, end, kind in reversed(merged):
+        text = f"{text[:first]}[{kind}]{text[end:]}"
+    return text[start:]
+
+
+def redact_prompt(prompt: Prompt, portion: Portion, redactions: Sequence[Redaction]) -> Prompt:
+    """Return `prompt` with the redactions of one of its portions in effect.
+
+    Tool descriptions are not rewritten: a name or schema with a hole in it is not a tool.
+    """
+    messages = list(prompt.messages)
+    for number, index in enumerate(portion.messages):
+        mine = [r for r in redactions if r.passage == number]
+        if mine and index is not None:
+            messages[index] = replace(messages[index], text=redact(messages[index].text, mine))
+    return replace(prompt, messages=tuple(messages))
+
+
+def _source_of(message: Message) -> Source:
+    if message.role is not Role.ASSISTANT:
+        return _SOURCE_OF_ROLE[message.role]
+    if message.tool is not None:
+        return Source.CALL
+    return Source.ANALYSIS if message.channel is Channel.ANALYSIS else Source.ASSISTANT
+
+
+def _declared(prompt: Prompt) -> str:
+    """Return all the text that tools and an answer schema put before the model."""
+    parts = [f"{tool.name} {tool.description}" for tool in prompt.tools]
+    parts += [_json_text(tool.parameters) for tool in prompt.tools if tool.parameters]
+    if prompt.json_schema:
+        parts.append(_json_text(prompt.json_schema))
+    return "\n".join(parts)
+
+
+def _json_text(value: object) -> str:
+    return orjson.dumps(value, default=dict).decode()

@@ -1,0 +1,207 @@
+"""The life of one request. Read `Pipeline.answer` top to bottom; it is the product.
+
+    admit -> judge the prompt -> generate -> judge each thought, call and passage -> release
+
+Promises, each tested in tests/unit/gateway/test_pipeline.py:
+
+* Nothing reaches the caller before the decision that allowed it is durable.
+* A stop in the thought ends generation before the first visible character.
+* Every request that is admitted leaves exactly one closed exchange in the log,
+  whether it ended in a reply, a refusal, an error or a hang-up.
+
+What it will not do: decide (that is `policies.evaluate`), know any wire format, or hide
+reasoning (that is `gateway.api`, which is told what is reasoning).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
+
+from classifiers.types import Assessment, Passage
+from gateway.exchange import Exchange
+from gateway.holdback import Ahead, Held, Holdback
+from gateway.passages import prompt_portions, redact, redact_prompt, reply_passage
+from gateway.types import Outcome
+from model_runner.types import Channel, Delta, Finish, Runner, RunnerTimeout
+from policies.evaluate import evaluate
+from policies.types import STAGE_OF, Decision, Redaction, Stage
+
+
+class Panel(Protocol):
+    """Every classifier at once; one that fails gives a verdict without a score."""
+
+    async def judge(self, passages: tuple[Passage, ...], deadline_ms: int) -> Assessment:
+        """Judge all passages before the deadline."""
+        ...
+
+
+class DecisionLog(Protocol):
+    """The durable, append-only record."""
+
+    def exchange(self, exchange: Exchange) -> AbstractAsyncContextManager[Exchange]:
+        """Open an exchange; closing writes its terminal entry, on every exit path."""
+        ...
+
+    async def record(self, exchange: Exchange, decision: Decision) -> str:
+        """Return the decision's id once it is durable. Raises `AuditUnavailable`."""
+        ...
+
+    async def stream_started(self, exchange: Exchange) -> None:
+        """Return once it is durable that bytes are about to leave."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The prompt may go to the model; nothing has been generated yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The safe completion sent instead of what was blocked.
+
+    Attributes:
+        decision: Why.
+        decision_id: Its id in the log.
+        prompt: Whether the prompt itself was blocked, so that no model was asked.
+    """
+
+    decision: Decision
+    decision_id: str
+    prompt: bool
+
+
+Reply: TypeAlias = Admitted | Delta | Refusal | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Runner, classifiers and log, wired once in `gateway.app`.
+
+    Attributes:
+        runner: Where tokens come from.
+        panel: The classifiers.
+        log: The decision log.
+        expose_reasoning: Judge thoughts as output too, since callers will see them.
+        timeout_s: Longest time one reply may take, seconds.
+    """
+
+    runner: Runner
+    panel: Panel
+    log: DecisionLog
+    expose_reasoning: bool = False
+    timeout_s: float = 600.0
+
+    async def answer(self, exchange: Exchange) -> AsyncGenerator[Reply]:
+        """Stream the judged reply: `Admitted`, deltas, then one `Finish` or `Refusal`.
+
+        Deltas of the analysis channel are judged thoughts; who may see them is the
+        wire format's business. A prompt that is blocked yields one `Refusal` alone.
+
+        Raises:
+            RunnerError: If the model failed; what was yielded before stands.
+            AuditUnavailable: If a decision could not be made durable.
+        """
+        last: Refusal | Finish | None
+        async with self.log.exchange(exchange):
+            last = await self._judge_prompt(exchange)
+            if last is None:
+                if exchange.stream:
+                    await self.log.stream_started(exchange)
+                yield Admitted()
+                async with aclosing(self._judged(exchange)) as released:
+                    async for item in released:
+                        if isinstance(item, Delta):
+                            yield item
+                        else:
+                            last = item
+        if last is not None:  # the terminal record is durable: now the caller may know
+            yield last
+
+    async def moderate(self, exchange: Exchange, passages: Sequence[Passage]) -> list[Decision]:
+        """Judge each passage as input by itself, record the decisions, and ask no model."""
+        async with self.log.exchange(exchange):
+            decisions = [
+                await self._decide(exchange, Stage.INPUT, (passage,)) for passage in passages
+            ]
+            exchange.outcome = Outcome.COMPLETED
+        return decisions
+
+    async def _judge_prompt(self, exchange: Exchange) -> Refusal | None:
+        for portion in prompt_portions(exchange.prompt):
+            decision = await self._decide(exchange, portion.stage, portion.passages)
+            if not decision.released:
+                return _refuse(exchange, decision, prompt=True)
+            if decision.redactions:
+                exchange.prompt = redact_prompt(exchange.prompt, portion, decision.redactions)
+        return None
+
+    async def _judged(self, exchange: Exchange) -> AsyncGenerator[Delta | Refusal | Finish]:
+        """Generate, and yield only what the policy lets out."""
+        async with aclosing(self._passages(exchange)) as passages:
+            async for item in passages:
+                if isinstance(item, Finish):
+                    exchange.usage, exchange.outcome = item.usage, Outcome.COMPLETED
+                    yield item
+                elif isinstance(item, Ahead):
+                    yield _count(exchange, item.delta)
+                else:
+                    judged = await self._judge_held(exchange, item)
+                    if isinstance(judged, Refusal):
+                        yield judged
+                        return
+                    yield _count(exchange, judged)
+
+    async def _passages(self, exchange: Exchange) -> AsyncGenerator[Held | Ahead | Finish]:
+        """Regroup the runner's deltas into passages; stop the model when closed."""
+        holdback = Holdback(exchange.policy.max_unscreened_chars)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self.timeout_s
+        async with aclosing(self.runner.generate(exchange.prompt)) as deltas:
+            async for delta in deltas:
+                ready = holdback.flush() if isinstance(delta, Finish) else holdback.push(delta)
+                for item in ready:
+                    yield item
+                if isinstance(delta, Finish):
+                    yield delta
+                    return
+                if clock() > deadline:
+                    raise RunnerTimeout(f"the reply took longer than {self.timeout_s:g} s")
+
+    async def _judge_held(self, exchange: Exchange, held: Held) -> Delta | Refusal:
+        passage = reply_passage(held.delta, held.before, exchange.prompt)
+        stage = STAGE_OF[passage.source]
+        stages = (stage,)
+        if self.expose_reasoning and stage is Stage.REASONING:
+            stages = (stage, Stage.OUTPUT)
+        redactions: list[Redaction] = []
+        for stage in stages:
+            decision = await self._decide(exchange, stage, (passage,))
+            if not decision.released:
+                return _refuse(exchange, decision, prompt=False)
+            redactions.extend(decision.redactions)
+        return replace(held.delta, text=redact(held.delta.text, redactions, held.ahead))
+
+    async def _decide(
+        self, exchange: Exchange, stage: Stage, passages: tuple[Passage, ...]
+    ) -> Decision:
+        assessment = await self.panel.judge(passages, exchange.policy.deadline_ms)
+        decision = evaluate(exchange.policy, stage, assessment)
+        await self.log.record(exchange, decision)  # durable before anyone acts on it
+        return decision
+
+
+def _refuse(exchange: Exchange, decision: Decision, *, prompt: bool) -> Refusal:
+    exchange.outcome = Outcome.BLOCKED
+    exchange.reason = next(iter(decision.determining_rules), None)
+    return Refusal(decision, exchange.decision_ids[-1], prompt)
+
+
+def _count(exchange: Exchange, delta: Delta) -> Delta:
+    if delta.channel is not Channel.ANALYSIS:
+        exchange.released_chars += len(delta.text)
+    return delta

@@ -1,0 +1,65 @@
+"""Seals a chain of thought so that a caller can carry it but neither read nor forge it.
+
+AES-256-GCM under a key that never leaves `<home>/keys`. The project, the model and the
+time of sealing are bound as associated data or inside; a blob from another project or
+model, altered, or older than `LIFETIME_S` is refused, always with the same words.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+LIFETIME_S = 30 * 24 * 3600
+_VERSION = b"\x01"
+_NONCE_BYTES = 12
+_TIME_BYTES = 8
+
+
+class SealBroken(Exception):
+    """The blob is foreign, altered, expired, or not a blob at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """Seals and opens thoughts under one 32-byte key."""
+
+    key: bytes
+    clock: Callable[[], float] = time.time
+
+    def seal(self, text: str, *, project: str, model: str) -> str:
+        """Return a blob, URL-safe base64, that only `open` with the same names accepts."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed_at = int(self.clock()).to_bytes(_TIME_BYTES, "big")
+        plain = sealed_at + text.encode("utf-8", "surrogatepass")
+        sealed = AESGCM(self.key).encrypt(nonce, plain, _bound(project, model))
+        return base64.urlsafe_b64encode(_VERSION + nonce + sealed).decode()
+
+    def open(self, blob: str, *, project: str, model: str) -> str:
+        """Return the sealed text.
+
+        Raises:
+            SealBroken: Whatever is wrong with it.
+        """
+        try:
+            raw = base64.b64decode(blob.encode("ascii"), altchars=b"-_", validate=True)
+            if raw[:1] != _VERSION:
+                raise SealBroken
+            nonce, sealed = raw[1 : 1 + _NONCE_BYTES], raw[1 + _NONCE_BYTES :]
+            plain = AESGCM(self.key).decrypt(nonce, sealed, _bound(project, model))
+        except (binascii.Error, UnicodeEncodeError, ValueError, InvalidTag) as broken:
+            raise SealBroken from broken
+        if self.clock() - int.from_bytes(plain[:_TIME_BYTES], "big") > LIFETIME_S:
+            raise SealBroken
+        return plain[_TIME_BYTES:].decode("utf-8", "surrogatepass")
+
+
+def _bound(project: str, model: str) -> bytes:
+    return b"\x00".join((b"ostiary reasoning", project.encode(), model.encode()))

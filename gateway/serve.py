@@ -1,0 +1,157 @@
+"""`ostiary serve`: the server process, its first key, its greeting and its drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from gateway.api.services import Services
+from gateway.app import create_app
+from gateway.log import configure_logging
+from gateway.settings import Settings
+from gateway.types import Outcome, Scope
+
+_GREETING = """
+Ostiary is listening on {address}
+  model     {model}{note}
+  policy    {policy} {version} ({digest})
+  log       {database}
+  API key   {key}
+
+Try it with curl:
+
+  curl -s {address}/v1/responses -H 'authorization: Bearer {key}' \\
+    -H 'content-type: application/json' -d '{{"model": "{model}", "input": "{prompt}"}}'
+
+or with the unmodified OpenAI client:
+
+  from openai import OpenAI
+  client = OpenAI(base_url="{address}/v1", api_key="{key}")
+  print(client.responses.create(model="{model}", input="{prompt}").output_text)
+
+Stop with Ctrl-C.
+"""
+_PROMPT = "Hello! What can you do?"
+_STAND_IN = (
+    "   a stand-in of 340 thousand parameters, not gpt-oss: set OSTIARY_MODEL for a real one"
+)
+
+
+class Server(uvicorn.Server):
+    """uvicorn with our own greeting and drain.
+
+    The first signal stops new work and lets open replies finish for `drain_s`; what is
+    still open then ends as `aborted`.
+    """
+
+    def __init__(self, app: FastAPI, settings: Settings):
+        self._app = app
+        self._settings = settings
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                loop="uvloop",
+                http="httptools",
+                ws="none",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_keep_alive=65,
+                timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+            )
+        )
+
+    async def startup(self, sockets: list[object] | None = None) -> None:
+        """Start, then say where and how to use it."""
+        await super().startup(sockets)  # type: ignore[arg-type]  # uvicorn's own list[socket]
+        if self.started:
+            services: Services = self._app.state.services
+            key = await first_key(services)
+            sys.stdout.write(_greeting(self._address(), services, key))
+            sys.stdout.flush()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to drain; a second signal stops at once."""
+        services: Services | None = getattr(self._app.state, "services", None)
+        if services is not None:
+            services.draining = True
+            services.ledger.interrupted = Outcome.ABORTED
+        super().handle_exit(sig, frame)
+
+    def _address(self) -> str:
+        port = self._settings.port
+        if self.servers and self.servers[0].sockets:
+            port = self.servers[0].sockets[0].getsockname()[1]
+        host = self._settings.host
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - shown, not bound
+        return f"http://{shown}:{port}"
+
+
+async def first_key(services: Services) -> str:
+    """Return the key to greet with: the bootstrap key's name, or the generated one.
+
+    The generated key is made on the first start and kept, 0600, in
+    `<home>/keys/first-api-key` so that a restart can print it again; delete the file,
+    or revoke the key, when it has served its turn.
+    """
+    settings = services.settings
+    if settings.bootstrap_key.get_secret_value():
+        return "$OSTIARY_BOOTSTRAP_KEY"
+    path = settings.home / "keys" / "first-api-key"
+    if path.exists():
+        return path.read_text().strip()
+    created = await services.identity.create(
+        services.ledger,
+        project="default",
+        name="first key",
+        scopes=frozenset({Scope.CALLER}),
+        actor="serve",
+    )
+    _write_private(path, created)
+    return created
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal comes. Returns the exit status."""
+    configure_logging(settings.log_level, settings.log_format.value)
+    server = Server(create_app(settings), settings)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(server.serve())
+    return 0 if server.started else 1
+
+
+def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
+    import uvloop
+
+    factory: type[asyncio.AbstractEventLoop] = uvloop.Loop
+    return factory
+
+
+def _greeting(address: str, services: Services, key: str) -> str:
+    policy = services.policies.current
+    model = services.pipeline.runner.model
+    return _GREETING.format(
+        address=address,
+        model=model,
+        note=_STAND_IN if model == "gpt-oss-tiny" else "",
+        policy=policy.id,
+        version=policy.version,
+        digest=policy.digest[:12],
+        database=services.database.url.render_as_string(hide_password=True),
+        key=key,
+        prompt=_PROMPT,
+    )
+
+
+def _write_private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")

@@ -1,0 +1,111 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.holdback import LONGEST_WORD, Ahead, Held, Holdback
+from model_runner.types import Channel, Delta
+
+TEXT = st.text(alphabet="ab .\n!é。", max_size=400)
+MESSAGES = st.lists(
+    st.tuples(st.sampled_from(Channel), st.booleans(), TEXT), min_size=1, max_size=4
+)
+
+
+def chunked(messages, cuts):
+    """Cut each message at the given places into deltas."""
+    deltas = []
+    for number, (channel, is_call, text) in enumerate(messages):
+        tool = "send" if is_call and channel is Channel.COMMENTARY else None
+        places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
+        pieces = [text[a:b] for a, b in zip(places, places[1:], strict=False)] or [""]
+        deltas += [Delta(channel, piece, number, tool) for piece in pieces]
+    return deltas
+
+
+def run(deltas, budget=0):
+    holdback, items = Holdback(budget), []
+    for delta in deltas:
+        items += holdback.push(delta)
+    return items + holdback.flush()
+
+
+def said(deltas):
+    texts: dict[tuple, str] = {}
+    for delta in deltas:
+        key = (delta.message, delta.channel, delta.tool)
+        texts[key] = texts.get(key, "") + delta.text
+    return texts
+
+
+@given(MESSAGES, st.lists(st.integers(0, 400), max_size=20))
+def test_the_passages_are_exactly_the_deltas_message_by_message(messages, cuts):
+    deltas = chunked(messages, cuts)
+
+    assert said([held.delta for held in run(deltas)]) == said(deltas)
+
+
+@given(MESSAGES, st.lists(st.integers(0, 400), max_size=20))
+def test_a_tool_call_is_one_passage(messages, cuts):
+    calls = [held.delta for held in run(chunked(messages, cuts)) if held.delta.tool]
+
+    assert len({call.message for call in calls}) == len(calls)
+
+
+@given(MESSAGES, st.lists(st.integers(0, 400), max_size=20), st.integers(1, 100))
+def test_what_is_let_ahead_is_a_prefix_within_the_budget(messages, cuts, budget):
+    judged, out, message = "", "", None
+    for item in run(chunked(messages, cuts), budget):
+        if item.delta.message != message:
+            judged, out, message = "", "", item.delta.message
+        if isinstance(item, Ahead):
+            out += item.delta.text
+            assert item.delta.channel is Channel.FINAL
+            assert len(out) - len(judged) <= budget
+        else:
+            assert (judged + item.delta.text).startswith(out)
+            assert item.ahead == min(len(out) - len(judged), len(item.delta.text))
+            judged += item.delta.text
+            out = max(out, judged, key=len)
+
+
+def test_without_a_budget_nothing_goes_ahead():
+    deltas = [Delta(Channel.FINAL, "word ") for _ in range(200)]
+
+    assert all(isinstance(item, Held) for item in run(deltas))
+
+
+def test_a_change_of_message_ends_the_passage():
+    holdback = Holdback()
+    holdback.push(Delta(Channel.ANALYSIS, "a thought", 0))
+
+    ready = holdback.push(Delta(Channel.FINAL, "a reply", 1))
+
+    assert [held.delta.text for held in ready] == ["a thought"]
+
+
+def test_a_word_is_not_cut_in_two():
+    key = "sk-" + "x" * 200
+    items = run([Delta(Channel.FINAL, "the key is "), *(Delta(Channel.FINAL, c) for c in key)])
+
+    assert any(key in held.delta.text for held in items)
+
+
+def test_a_run_without_spaces_is_let_go_at_last():
+    holdback = Holdback()
+
+    ready = [
+        item for c in "x" * (LONGEST_WORD + 1) for item in holdback.push(Delta(Channel.FINAL, c))
+    ]
+
+    assert sum(len(held.delta.text) for held in ready) >= LONGEST_WORD
+
+
+def test_a_passage_carries_the_text_before_it():
+    items = run([Delta(Channel.FINAL, "one sentence. " * 20), Delta(Channel.FINAL, "the end")])
+
+    assert items[-1].before.endswith("one sentence. ")
+
+
+def test_an_empty_message_is_one_empty_passage():
+    items = run([Delta(Channel.COMMENTARY, "", 0, "ping"), Delta(Channel.FINAL, "ok", 1)])
+
+    assert [(held.delta.tool, held.delta.text) for held in items] == [("ping", ""), (None, "ok")]

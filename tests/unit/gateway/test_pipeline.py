@@ -1,0 +1,315 @@
+from contextlib import asynccontextmanager
+
+import pytest
+
+from classifiers.types import Assessment, Span, Verdict
+from gateway.errors import AuditUnavailable
+from gateway.exchange import Exchange
+from gateway.pipeline import Admitted, Pipeline, Refusal
+from gateway.types import Outcome, Principal, Scope
+from model_runner.types import (
+    Channel,
+    Delta,
+    Finish,
+    FinishReason,
+    Message,
+    Prompt,
+    Role,
+    RunnerTimeout,
+    Usage,
+)
+from policies.types import Action, Band, Policy, Rule, Stage
+
+CALLER = Principal("k", "acme", frozenset({Scope.CALLER}), 60, 60)
+ASK = Prompt("m", (Message(Role.USER, "hello"),))
+DONE = Finish(FinishReason.STOP, Usage(3, 5, 2))
+
+
+def rule(action=Action.BLOCK, stages=frozenset(Stage)):
+    return Rule("no-bombs", "bomb", frozenset(stages), (Band(0.5, action),), {})
+
+
+def policy(*rules, budget=0):
+    return Policy("test", "1.0.0", "00", rules or (rule(),), max_unscreened_chars=budget)
+
+
+class ScriptedRunner:
+    """Replays deltas; remembers whether it was asked, how far it got, and its end."""
+
+    model, kind = "m", "scripted"
+
+    def __init__(self, *script):
+        self.script, self.asked, self.produced, self.stopped = script, None, 0, False
+
+    async def generate(self, prompt):
+        self.asked = prompt
+        try:
+            for item in self.script:
+                if isinstance(item, Exception):
+                    raise item
+                self.produced += 1
+                yield item
+        finally:
+            self.stopped = True
+
+
+class WordPanel:
+    """Scores 1.0 wherever the word is, `before` included."""
+
+    def __init__(self):
+        self.read = []
+
+    async def judge(self, passages, deadline_ms):
+        self.read += passages
+        return Assessment(
+            tuple(passages),
+            tuple((self.verdict(passage),) for passage in passages),
+            (),
+            {"bomb": frozenset({"word@1"})},
+        )
+
+    def verdict(self, passage):
+        text = passage.before + passage.text
+        start = text.find("bomb") - len(passage.before)
+        spans = (Span(start, start + 4, "bomb"),) if "bomb" in text else ()
+        return Verdict("word@1", "bomb", float("bomb" in text), spans)
+
+
+class MemoryLog:
+    """Keeps what was recorded, in order, and what was released in between."""
+
+    def __init__(self, *, breaks_after=None):
+        self.breaks_after, self.recorded, self.closed, self.started = breaks_after, [], [], 0
+
+    @asynccontextmanager
+    async def exchange(self, exchange):
+        try:
+            yield exchange
+        finally:
+            self.closed.append(exchange)
+
+    async def record(self, exchange, decision):
+        if self.breaks_after is not None and len(self.recorded) >= self.breaks_after:
+            raise AuditUnavailable("the decision log cannot be written")
+        self.recorded.append(decision)
+        exchange.decisions.append(decision)
+        exchange.decision_ids.append(f"d{len(self.recorded)}")
+        return exchange.decision_ids[-1]
+
+    async def stream_started(self, exchange):
+        self.started += 1
+
+
+class House:
+    """A pipeline with its parts in reach."""
+
+    def __init__(self, *script, log=None, **options):
+        self.runner = ScriptedRunner(*script)
+        self.panel, self.log = WordPanel(), log or MemoryLog()
+        self.pipeline = Pipeline(self.runner, self.panel, self.log, **options)
+        self.exchange = None
+
+    def ask(self, prompt=ASK, policy=policy(), stream=False):
+        self.exchange = Exchange("req_1", CALLER, prompt, policy, "chat", stream, "scripted")
+        return self.pipeline.answer(self.exchange)
+
+
+async def collect(stream):
+    return [item async for item in stream]
+
+
+def final(text, message=1):
+    return Delta(Channel.FINAL, text, message)
+
+
+def thought(text, message=0):
+    return Delta(Channel.ANALYSIS, text, message)
+
+
+def visible(items):
+    return "".join(d.text for d in items if isinstance(d, Delta) and d.channel is Channel.FINAL)
+
+
+async def test_a_harmless_reply_is_released_whole_and_finished():
+    reply = await collect(House(final("Hi. "), final("Bye."), DONE).ask())
+
+    assert isinstance(reply[0], Admitted)
+    assert visible(reply) == "Hi. Bye."
+    assert reply[-1] == DONE
+
+
+async def test_a_blocked_prompt_never_reaches_the_model():
+    house = House(final("Hi."), DONE)
+
+    reply = await collect(house.ask(Prompt("m", (Message(Role.USER, "build a bomb"),))))
+
+    assert [(type(item), item.prompt) for item in reply] == [(Refusal, True)]
+    assert house.runner.asked is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(Message(Role.DEVELOPER, "a bomb"), id="instructions"),
+        pytest.param(Message(Role.ASSISTANT, "a bomb", Channel.FINAL), id="an earlier reply"),
+        pytest.param(Message(Role.ASSISTANT, "a bomb", Channel.ANALYSIS), id="an earlier thought"),
+        pytest.param(Message(Role.ASSISTANT, "a bomb", Channel.COMMENTARY, "f"), id="a call"),
+        pytest.param(Message(Role.TOOL, "a bomb", tool="f"), id="a tool result"),
+    ],
+)
+async def test_every_part_of_the_prompt_is_judged(message):
+    house = House(final("Hi."), DONE)
+
+    reply = await collect(house.ask(Prompt("m", (message, *ASK.messages))))
+
+    assert [type(item) for item in reply] == [Refusal]
+    assert house.runner.asked is None
+
+
+async def test_a_bad_thought_stops_the_model_before_the_first_visible_character():
+    house = House(thought("use a bomb"), final("Hi."), final("more"), DONE)
+
+    reply = await collect(house.ask())
+
+    assert [type(item) for item in reply] == [Admitted, Refusal]
+    assert house.runner.stopped
+    assert house.runner.produced == 2  # the thought, and the delta that ended it
+
+
+async def test_a_phrase_split_between_two_passages_is_seen():
+    words = ["It is safe to say so. " * 5, "We take a bo", "mb and leave. " * 8]
+    house = House(*(final(word) for word in words), DONE)
+
+    reply = await collect(house.ask())
+
+    assert isinstance(reply[-1], Refusal)
+
+
+async def test_a_tool_call_is_judged_whole_and_never_released_when_blocked():
+    call = [Delta(Channel.COMMENTARY, part, 0, "send") for part in ('{"to": "bo', 'mb"}')]
+    house = House(*call, Finish(FinishReason.TOOL_CALLS, Usage()))
+
+    reply = await collect(house.ask())
+
+    assert [type(item) for item in reply] == [Admitted, Refusal]
+    assert reply[-1].decision.stage is Stage.TOOL_CALL
+
+
+async def test_a_redacted_passage_leaves_without_the_span():
+    redacting = policy(rule(Action.REDACT))
+
+    reply = await collect(House(final("a bomb here"), DONE).ask(policy=redacting))
+
+    assert visible(reply) == "a [bomb] here"
+
+
+async def test_a_redacted_prompt_reaches_the_model_without_the_span():
+    house = House(final("ok"), DONE)
+    prompt = Prompt("m", (Message(Role.USER, "my bomb code"),))
+
+    await collect(house.ask(prompt, policy(rule(Action.REDACT))))
+
+    assert house.runner.asked.messages[0].text == "my [bomb] code"
+
+
+async def test_within_the_leak_budget_text_goes_ahead_of_its_judgement():
+    house = House(final("12345678"), final(" a bomb"), DONE)
+
+    reply = await collect(house.ask(policy=policy(budget=5)))
+
+    assert visible(reply) == "12345"
+    assert isinstance(reply[-1], Refusal)
+
+
+async def test_a_thought_that_will_be_shown_is_judged_as_output_too():
+    only_output = policy(rule(stages={Stage.OUTPUT}))
+    script = (thought("a bomb"), final("Hi."), DONE)
+
+    hidden = await collect(House(*script).ask(policy=only_output))
+    shown = await collect(House(*script, expose_reasoning=True).ask(policy=only_output))
+
+    assert hidden[-1] == DONE
+    assert isinstance(shown[-1], Refusal)
+
+
+async def test_nothing_is_released_when_the_log_cannot_be_written():
+    released = []
+    house = House(final("Hi."), DONE, log=MemoryLog(breaks_after=1))
+
+    with pytest.raises(AuditUnavailable):
+        async for item in house.ask():
+            released.append(item)
+
+    assert released == [Admitted()]
+    assert house.runner.stopped
+
+
+async def test_the_decision_is_durable_before_the_text_leaves():
+    house = House(final("Hi. "), DONE)
+
+    async for item in house.ask():
+        if isinstance(item, Delta):
+            assert [decision.stage for decision in house.log.recorded][-1] is Stage.OUTPUT
+
+
+async def test_the_terminal_record_comes_before_the_last_item():
+    house = House(final("Hi."), DONE)
+
+    async for item in house.ask():
+        assert bool(house.log.closed) is isinstance(item, Finish)
+
+
+async def test_the_start_of_a_stream_is_recorded_before_its_first_byte():
+    house = House(final("Hi."), DONE)
+    stream = house.ask(stream=True)
+
+    assert isinstance(await anext(stream), Admitted)
+    assert house.log.started == 1
+    await stream.aclose()
+
+
+async def test_a_caller_who_hangs_up_stops_the_model_and_leaves_one_closed_exchange():
+    house = House(final("One. " * 40), final("Two."), DONE)
+    stream = house.ask()
+
+    await anext(stream)
+    await anext(stream)
+    await stream.aclose()
+
+    assert house.runner.stopped
+    assert house.log.closed == [house.exchange]
+
+
+async def test_a_model_that_fails_midway_leaves_one_closed_exchange():
+    house = House(final("One. " * 40), RunnerTimeout("silence"))
+
+    with pytest.raises(RunnerTimeout):
+        await collect(house.ask())
+
+    assert house.log.closed == [house.exchange]
+    assert house.exchange.outcome is None  # the log names the failure
+
+
+async def test_a_reply_that_takes_too_long_is_cut():
+    with pytest.raises(RunnerTimeout):
+        await collect(House(final("Hi."), DONE, timeout_s=-1).ask())
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [((final("Hi."), DONE), Outcome.COMPLETED), ((final("bomb"), DONE), Outcome.BLOCKED)],
+)
+async def test_the_exchange_says_how_it_ended(script, outcome):
+    house = House(*script)
+
+    await collect(house.ask())
+
+    assert house.exchange.outcome is outcome
+
+
+async def test_hidden_thoughts_do_not_count_as_released():
+    house = House(thought("hm hm"), final("Hi."), DONE)
+
+    await collect(house.ask())
+
+    assert house.exchange.released_chars == len("Hi.")
