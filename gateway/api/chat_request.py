@@ -17,10 +17,12 @@ from gateway.api.fields import (
     checked,
     effort_of,
     refuse_unsupported,
+    require_function,
     text_of,
+    tool_mode_of,
 )
-from gateway.errors import BadRequest, UnsupportedParameter
-from model_runner.types import Channel, Message, Prompt, Role, Sampling, Tool, ToolMode
+from gateway.errors import BadRequest
+from model_runner.types import Channel, Message, Prompt, Role, Sampling, Tool
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "audio": (),
@@ -119,7 +121,7 @@ def read_chat_request(body: dict[str, Any], reader: Reader) -> Call:
         raise BadRequest(
             f"`messages` has more than {reader.max_messages} messages", param="messages"
         )
-    mode, choice = _tool_choice(request.tool_choice)
+    mode, choice = tool_mode_of(request.tool_choice, _chosen)
     prompt = Prompt(
         model=request.model,
         messages=_messages(request.messages, reader),
@@ -209,27 +211,13 @@ def _content(entry: _Message, where: str) -> str:
 
 
 def _tool(tool: dict[str, Any], where: str) -> Tool:
-    kind = tool.get("type")
-    if kind != "function":
-        raise UnsupportedParameter(
-            f"`{where}.type`: `{str(kind)[:40]}` is not supported by this gateway; "
-            "only `function` tools are",
-            param=f"{where}.type",
-        )
+    require_function(tool, where)
     entry = checked(_FunctionTool, tool, where).function
     return Tool(entry.name, entry.description or "", entry.parameters, bool(entry.strict))
 
 
-def _tool_choice(choice: str | dict[str, Any] | None) -> tuple[ToolMode, str | None]:
-    if choice is None:
-        return ToolMode.AUTO, None
-    if isinstance(choice, dict):
-        return ToolMode.REQUIRED, checked(_ToolChoice, choice, "tool_choice").function.name
-    if choice not in set(ToolMode):
-        raise BadRequest(
-            "`tool_choice` must be auto, none, required or a function", param="tool_choice"
-        )
-    return ToolMode(choice), None
+def _chosen(choice: dict[str, Any]) -> str:
+    return checked(_ToolChoice, choice, "tool_choice").function.name
 
 
 def _json_schema(wanted: _ResponseFormat | None) -> dict[str, Any] | None:

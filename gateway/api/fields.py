@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.errors import BadRequest, UnsupportedParameter
-from model_runner.types import Effort
+from model_runner.types import Effort, ToolMode
 
 _TEXT_ONLY = "this is a text-only model"
 
@@ -71,6 +71,8 @@ class CommonRequest(Wire):
     moderation: ModerationParam | None = None
 
 
+_BRANCHES = frozenset({"str", "constrained-str"})  # pydantic names a union's branch in the path
+
 _EFFORTS = {
     "none": Effort.LOW,
     "minimal": Effort.LOW,
@@ -89,6 +91,37 @@ def effort_of(name: str | None, param: str) -> Effort:
     if name not in _EFFORTS:
         raise BadRequest(f"`{param}` must be one of {', '.join(_EFFORTS)}", param=param)
     return _EFFORTS[name]
+
+
+def tool_mode_of(
+    choice: str | dict[str, Any] | None, named: Callable[[dict[str, Any]], str]
+) -> tuple[ToolMode, str | None]:
+    """Return whether a tool must be called, and which one, if one is named.
+
+    Args:
+        choice: The `tool_choice` field.
+        named: Reads the function's name out of the object form.
+    """
+    if choice is None:
+        return ToolMode.AUTO, None
+    if isinstance(choice, dict):
+        return ToolMode.REQUIRED, named(choice)
+    if choice not in set(ToolMode):
+        raise BadRequest(
+            "`tool_choice` must be auto, none, required or a function", param="tool_choice"
+        )
+    return ToolMode(choice), None
+
+
+def require_function(tool: Mapping[str, Any], where: str) -> None:
+    """Refuse a tool that is not a function: there is nobody here to run it."""
+    kind = tool.get("type")
+    if kind != "function":
+        raise UnsupportedParameter(
+            f"`{where}.type`: `{str(kind)[:40]}` is not supported by this gateway; "
+            "only `function` tools are",
+            param=f"{where}.type",
+        )
 
 
 def checked(schema: type[Model], value: object, where: str = "") -> Model:
@@ -151,6 +184,6 @@ def _path(where: str, location: Sequence[int | str]) -> str:
     for step in location:
         if isinstance(step, int):
             path += f"[{step}]"
-        else:
+        elif step not in _BRANCHES and "[" not in step:
             path += f".{step}" if path else step
     return path

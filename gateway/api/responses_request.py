@@ -18,11 +18,13 @@ from gateway.api.fields import (
     checked,
     effort_of,
     refuse_unsupported,
+    require_function,
     text_of,
+    tool_mode_of,
 )
 from gateway.errors import BadRequest, UnsupportedParameter
 from gateway.sealing import SealBroken
-from model_runner.types import Channel, Message, Prompt, Role, Sampling, Tool, ToolMode
+from model_runner.types import Channel, Message, Prompt, Role, Sampling, Tool
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "background": (False,),
@@ -114,7 +116,7 @@ def read_responses_request(body: dict[str, Any], reader: Reader) -> Call:
     refuse_unsupported(body, _NEUTRAL)
     request = checked(_Request, body)
     tools = tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(request.tools or ()))
-    mode, choice = _tool_choice(request.tool_choice)
+    mode, choice = tool_mode_of(request.tool_choice, _chosen)
     messages = _messages(request, reader)
     reasoning, text = request.reasoning or _Reasoning(), request.text or _Text()
     prompt = Prompt(
@@ -228,27 +230,13 @@ _ITEMS: dict[str, Callable[..., Message | None]] = {
 
 
 def _tool(tool: dict[str, Any], where: str) -> Tool:
-    kind = tool.get("type")
-    if kind != "function":
-        raise UnsupportedParameter(
-            f"`{where}.type`: `{str(kind)[:40]}` is not supported by this gateway; "
-            "only `function` tools are",
-            param=f"{where}.type",
-        )
+    require_function(tool, where)
     entry = checked(_FunctionTool, tool, where)
     return Tool(entry.name, entry.description or "", entry.parameters, bool(entry.strict))
 
 
-def _tool_choice(choice: str | dict[str, Any] | None) -> tuple[ToolMode, str | None]:
-    if choice is None:
-        return ToolMode.AUTO, None
-    if isinstance(choice, dict):
-        return ToolMode.REQUIRED, checked(_ToolChoice, choice, "tool_choice").name
-    if choice not in set(ToolMode):
-        raise BadRequest(
-            "`tool_choice` must be auto, none, required or a function", param="tool_choice"
-        )
-    return ToolMode(choice), None
+def _chosen(choice: dict[str, Any]) -> str:
+    return checked(_ToolChoice, choice, "tool_choice").name
 
 
 def _json_schema(wanted: _Format | None) -> dict[str, Any] | None:

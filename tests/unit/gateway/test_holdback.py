@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ def chunked(messages, cuts):
     for number, (channel, is_call, text) in enumerate(messages):
         tool = "send" if is_call and channel is Channel.COMMENTARY else None
         places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
-        pieces = [text[a:b] for a, b in zip(places, places[1:], strict=False)] or [""]
+        pieces = [text[a:b] for a, b in pairwise(places)] or [""]
         deltas += [Delta(channel, piece, number, tool) for piece in pieces]
     return deltas
 

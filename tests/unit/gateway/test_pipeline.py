@@ -33,6 +33,9 @@ def policy(*rules, budget=0):
     return Policy("test", "1.0.0", "00", rules or (rule(),), max_unscreened_chars=budget)
 
 
+NO_BOMBS = policy()
+
+
 class ScriptedRunner:
     """Replays deltas; remembers whether it was asked, how far it got, and its end."""
 
@@ -109,7 +112,7 @@ class House:
         self.pipeline = Pipeline(self.runner, self.panel, self.log, **options)
         self.exchange = None
 
-    def ask(self, prompt=ASK, policy=policy(), stream=False):
+    def ask(self, prompt=ASK, policy=NO_BOMBS, stream=False):
         self.exchange = Exchange("req_1", CALLER, prompt, policy, "chat", stream, "scripted")
         return self.pipeline.answer(self.exchange)
 
