@@ -1,0 +1,259 @@
+"""The decision log as the pipeline sees it: durable on return, or `AuditUnavailable`.
+
+Every exchange that is opened is closed exactly once, on every exit: a reply, a refusal,
+an error, a hang-up. Its terminal record is written even if its caller is gone. If the
+log is away just then, the record is kept and written when it is back; if this process
+dies first, the sweeper of another replica writes `request.lost`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+
+import structlog
+
+from gateway.audit import records
+from gateway.audit.entry import Entry, Replica
+from gateway.audit.writer import Admission, Writer
+from gateway.errors import AuditUnavailable, GatewayError, StoreUnavailable
+from gateway.exchange import Exchange
+from gateway.store import replicas
+from gateway.store.keyfile import read_or_create
+from gateway.store.session import Database
+from gateway.types import Outcome
+from policies.types import Decision
+
+_MAX_UNWRITTEN = 4096  # terminal records kept while the log is away
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Life:
+    """What the ledger knows of an exchange that has not ended."""
+
+    exchange: Exchange
+    subject: str | None  # the end user's pseudonym
+    admission: Admission
+    replica: Replica
+    from_seq: int  # no entry of it has a smaller replica_seq
+    since: float  # monotonic, seconds
+
+
+class Ledger:
+    """Appends to the decision log. Create and start it in a running event loop.
+
+    Args:
+        database: Migrated.
+        home: Holds `keys/pseudonym`, the secret behind end users' pseudonyms.
+        lease_s: After this long without a heartbeat a replica counts as dead, seconds.
+            `gateway.audit.sweeper.Sweeper` writes the heartbeats; start one.
+        monotonic: This process's clock, seconds.
+        clock: The clock that all replicas share, Unix seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        home: Path,
+        *,
+        lease_s: float = 15.0,
+        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[Database], Awaitable[float]] = replicas.database_time,
+    ):
+        self.database = database
+        self.lease_s = lease_s
+        self.clock = clock
+        self._home = home
+        self._secret = b""
+        self._monotonic = monotonic
+        self._writer = Writer(database, _build(), lease_s, monotonic, clock, self._write_unwritten)
+        self._lives: dict[str, _Life] = {}
+        self._unwritten: deque[tuple[_Life, Entry]] = deque()
+
+    async def start(self) -> None:
+        """Enter this replica and begin to write.
+
+        Raises:
+            AuditUnavailable: If the log cannot be written.
+            OSError: If the secret under `home` can neither be read nor made.
+        """
+        self._secret = await asyncio.to_thread(read_or_create, self._home / "keys" / "pseudonym")
+        try:
+            await self._writer.start()
+        except StoreUnavailable as error:
+            raise AuditUnavailable(str(error), retry_after_s=error.retry_after_s) from error
+        await self.append()  # nothing but `replica.started`, which the writer adds
+
+    async def aclose(self) -> None:
+        """Write what is queued, say that this replica stops, and stop.
+
+        Exchanges that are still open then are left to another replica's sweeper.
+        """
+        try:
+            await self.append(records.replica_stopped("shutdown"))
+            await self._writer.aclose()
+            if not self._lives:
+                now = await self.clock(self.database)
+                await replicas.mark_swept(self.database, self.replica, now)
+        except (AuditUnavailable, StoreUnavailable) as error:
+            log.warning("replica_stopped_unrecorded", error=str(error))
+        finally:
+            await self._writer.aclose()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether an entry appended now would be tried; while False nothing is admitted."""
+        return self._writer.refusal is None
+
+    @property
+    def replica(self) -> str:
+        """The id this process writes under; a new one after it was taken for dead."""
+        return self._writer.replica.id
+
+    async def append(self, *entries: Entry) -> None:
+        """Append entries, at most 100, in one transaction; durable on return.
+
+        Raises:
+            AuditUnavailable: If they are not known to be durable.
+        """
+        await self._writer.put(*entries)
+
+    def exchange(self, exchange: Exchange) -> AbstractAsyncContextManager[Exchange]:
+        """Open `exchange`; leaving it writes its terminal record, on every exit path.
+
+        The record says `exchange.outcome`. If that is None it is set from how the block
+        was left: `client_disconnected` when cancelled, `error` for another exception,
+        `completed` otherwise. Entering raises `AuditUnavailable` while the log is away.
+        """
+        return _Opened(self, exchange)
+
+    async def record(self, exchange: Exchange, decision: Decision) -> str:
+        """Write `decision`; return its id once it is durable, and add it to `exchange`.
+
+        Raises:
+            AuditUnavailable: If it is not known to be durable, so must not be acted on.
+        """
+        life = self._lives[exchange.id]
+        decision_id, entry = records.decided(exchange, decision, life.subject)
+        await self._append_to(life, entry)
+        exchange.decisions.append(decision)
+        exchange.decision_ids.append(decision_id)
+        return decision_id
+
+    async def stream_started(self, exchange: Exchange) -> None:
+        """Write, before the first byte leaves, that a stream began. Raises as `record`."""
+        life = self._lives[exchange.id]
+        await self._append_to(life, records.stream_started(exchange, life.subject))
+
+    async def beat(self) -> None:
+        """Write this replica's heartbeat. Raises `StoreUnavailable`."""
+        replica = self.replica
+        own = (life.from_seq for life in self._lives.values() if life.replica.id == replica)
+        await self._writer.beat(min(own, default=self._writer.next_seq))
+
+    async def _append_to(self, life: _Life, entry: Entry) -> None:
+        if life.replica is not self._writer.replica:
+            raise AuditUnavailable("this request was declared lost in the decision log")
+        await self._writer.put(entry, admission=life.admission)
+
+    def _open(self, exchange: Exchange) -> None:
+        refusal = self._writer.refusal
+        if refusal is not None:
+            raise refusal
+        project = exchange.principal.project
+        subject = records.pseudonym(self._secret, project, exchange.safety_identifier)
+        self._lives[exchange.id] = _Life(
+            exchange,
+            subject,
+            Admission(records.admitted(exchange, subject)),
+            self._writer.replica,
+            self._writer.next_seq,
+            self._monotonic(),
+        )
+
+    def _close(self, exchange: Exchange) -> asyncio.Future[None]:
+        life = self._lives[exchange.id]
+        duration_s = self._monotonic() - life.since
+        return self._put_end(life, records.closed(exchange, life.subject, duration_s))
+
+    def _put_end(self, life: _Life, entry: Entry) -> asyncio.Future[None]:
+        settle = partial(self._ended, life, entry)
+        return self._writer.put(entry, admission=life.admission, settle=settle)
+
+    def _ended(self, life: _Life, entry: Entry, written: bool) -> None:
+        if written:
+            del self._lives[life.exchange.id]
+            return
+        self._unwritten.append((life, entry))
+        if len(self._unwritten) > _MAX_UNWRITTEN:
+            # Left to a sweeper: the life stays, and with it the bound it searches from.
+            dropped, _ = self._unwritten.popleft()
+            log.error("terminal_record_left_to_sweeper", request_id=dropped.exchange.id)
+
+    def _write_unwritten(self) -> None:
+        waiting, self._unwritten = self._unwritten, deque()
+        for life, entry in waiting:
+            # Nobody waits for it; `settle` hears how it went.
+            self._put_end(life, entry).add_done_callback(_retrieve)
+
+
+class _Opened(AbstractAsyncContextManager[Exchange]):
+    """An open exchange as a context; see `Ledger.exchange`."""
+
+    __slots__ = ("_exchange", "_ledger")
+
+    def __init__(self, ledger: Ledger, exchange: Exchange):
+        self._ledger = ledger
+        self._exchange = exchange
+
+    async def __aenter__(self) -> Exchange:
+        self._ledger._open(self._exchange)
+        return self._exchange
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        exchange = self._exchange
+        if exchange.outcome is None:
+            exchange.outcome, exchange.reason = _outcome_of(error, exchange.reason)
+        try:
+            # Queued before the first await, so that it is written even if we are
+            # cancelled while we wait for it.
+            await self._ledger._close(exchange)
+        except AuditUnavailable:
+            log.warning("terminal_record_delayed", request_id=exchange.id)
+
+
+def _outcome_of(error: BaseException | None, reason: str | None) -> tuple[Outcome, str | None]:
+    if error is None:
+        return Outcome.COMPLETED, reason
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return Outcome.CLIENT_DISCONNECTED, reason
+    if isinstance(error, GatewayError):
+        return Outcome.ERROR, reason or error.code
+    return Outcome.ERROR, reason or type(error).__name__
+
+
+def _retrieve(done: asyncio.Future[None]) -> None:
+    if not done.cancelled():
+        done.exception()
+
+
+def _build() -> str:
+    try:
+        return version("ostiary")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "checkout"

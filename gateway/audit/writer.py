@@ -1,0 +1,307 @@
+"""Group commit: one queue and one task write the decision log for the whole process.
+
+Everything queued while the last commit ran goes into the next one, so that hundreds of
+requests share a commit and nobody waits for a timer. A full queue refuses at once;
+nothing is dropped silently.
+
+A replica numbers its own entries from 1 without a gap: numbers are given when a batch
+is written, and read back from the log after a batch whose outcome is unknown.
+
+It writes only while its heartbeat is fresh. A replica that was silent for a lease may be
+declared dead by another one (`gateway.audit.sweeper`), so it stops by itself, and the
+database refuses it besides. It then goes on under a new replica id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import structlog
+from uuid_utils import uuid7
+
+from gateway.audit.entry import Entry, Replica
+from gateway.audit.records import closed_late, replica_started
+from gateway.errors import AuditUnavailable, StoreUnavailable
+from gateway.store import entries as store
+from gateway.store import replicas
+from gateway.store.session import Database
+
+MAX_QUEUED = 8192  # groups waiting to be written; well under a second's work
+PROBE_S = 1.0  # how often a log that is away is tried again
+_CONFLICT_ATTEMPTS = 3
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """The record that a request was admitted, written with whatever of it comes first.
+
+    Holding it back saves a commit: nothing is acted on before the first decision.
+    """
+
+    entry: Entry
+    written: bool = False
+    in_batch: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """Entries that are written together or not at all.
+
+    Attributes:
+        entries: In order.
+        done: Resolved when they are durable, or failed.
+        admission: Goes first, unless it is in the log already.
+        settle: Told whether they were written, even if nobody waits any more.
+    """
+
+    entries: tuple[Entry, ...]
+    done: asyncio.Future[None]
+    admission: Admission | None = None
+    settle: Callable[[bool], None] | None = None
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes groups in order. Start it in a running event loop.
+
+    Args:
+        database: Migrated.
+        build: The version of Ostiary, for the record.
+        lease_s: After this long without a heartbeat it stops writing, seconds.
+        monotonic: This process's clock, seconds.
+        clock: The clock all replicas share, Unix seconds.
+        recovered: Called when the log can be written again after it could not.
+    """
+
+    database: Database
+    build: str
+    lease_s: float
+    monotonic: Callable[[], float] = time.monotonic
+    clock: Callable[[Database], Awaitable[float]] = replicas.database_time
+    recovered: Callable[[], None] = lambda: None
+    replica: Replica = field(init=False)
+    next_seq: int = field(default=1, init=False)
+    _seq_known: bool = field(default=True, init=False)
+    _beat_at: float = field(default=float("-inf"), init=False)
+    _failing: bool = field(default=False, init=False)
+    _fenced: bool = field(default=False, init=False)
+    _stopped: bool = field(default=True, init=False)
+    _queue: deque[Group] = field(default_factory=deque, init=False)
+    _wanted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _sink: store.EntryWriter = field(init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
+
+    async def start(self) -> None:
+        """Enter this replica and begin to write. Raises `StoreUnavailable`."""
+        await self._enter()
+        self._sink = store.open_writer(self.database)
+        self._stopped = False
+        self._task = asyncio.create_task(self._run(), name="audit-writer")
+
+    async def aclose(self) -> None:
+        """Take nothing more, write what is queued, and stop."""
+        if self._task is None:
+            return
+        last = Group((), asyncio.get_running_loop().create_future())
+        self._put(last)
+        self._stopped = True
+        with suppress(AuditUnavailable):
+            await last.done
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        self._task = None
+        await self._sink.aclose()
+
+    @property
+    def refusal(self) -> AuditUnavailable | None:
+        """Why nothing can be written now, or None."""
+        if self._stopped:
+            return _unavailable("the decision log is closed")
+        if self._fenced or self.monotonic() - self._beat_at > self.lease_s:
+            return _unavailable("this replica has lost its lease on the decision log")
+        if self._failing:
+            return _unavailable("the decision log cannot be written")
+        return None
+
+    def put(
+        self,
+        *entries: Entry,
+        admission: Admission | None = None,
+        settle: Callable[[bool], None] | None = None,
+    ) -> asyncio.Future[None]:
+        """Queue entries to be written together; they are, even if nobody waits.
+
+        Args:
+            entries: At most 100, in order.
+            admission: Goes first, unless it is in the log already.
+            settle: Told whether they were written. A group with one is taken even when
+                the queue is full, because it ends work instead of beginning it.
+
+        Returns:
+            A future that is resolved when they are durable and failed, with
+            `AuditUnavailable`, when they are not.
+
+        Raises:
+            AuditUnavailable: If the queue is full, or the writer is stopped.
+        """
+        if self._stopped:
+            raise _unavailable("the decision log is closed")
+        if settle is None and len(self._queue) >= MAX_QUEUED:
+            raise _unavailable("the decision log cannot keep up")
+        group = Group(entries, asyncio.get_running_loop().create_future(), admission, settle)
+        self._put(group)
+        return group.done
+
+    async def beat(self, open_from_seq: int) -> None:
+        """Write a heartbeat, and go on as a new replica if this one was declared dead.
+
+        Raises:
+            StoreUnavailable: If it could not be written.
+        """
+        # Taken first: our lease must run out before anybody else thinks it has.
+        began = self.monotonic()
+        now = await self.clock(self.database)
+        if await replicas.beat(self.database, self.replica.id, open_from_seq, now):
+            self._beat_at = began
+        else:
+            self._fenced = True
+            self._wanted.set()  # the writer's task enters anew: one owner of `replica`
+
+    def _put(self, group: Group) -> None:
+        self._queue.append(group)
+        self._wanted.set()
+
+    async def _enter(self) -> None:
+        began = self.monotonic()
+        replica = Replica(f"rep_{uuid7().hex}", self.build)
+        await replicas.register(
+            self.database, replica.id, replica.build, await self.clock(self.database)
+        )
+        self.replica, self.next_seq, self._seq_known = replica, 1, True
+        self._beat_at, self._fenced = began, False
+        log.info("replica_entered", replica=replica.id)
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_S if self._failing or self._fenced else None):
+                    await self._wanted.wait()
+            batch = self._take()
+            try:
+                await self._write(batch)
+            except Exception as error:  # noqa: BLE001 - if this task died, its callers would hang
+                self._fail(batch, error)
+            else:
+                self._succeed(batch)
+
+    def _take(self) -> list[Group]:
+        batch: list[Group] = []
+        room = store.MAX_BATCH
+        while self._queue and (room := room - len(self._queue[0].entries) - 1) >= 0:
+            batch.append(self._queue.popleft())
+        if not self._queue:
+            self._wanted.clear()
+        return batch
+
+    async def _prepare(self) -> None:
+        if self._fenced:
+            await self._enter()
+        if self.monotonic() - self._beat_at > self.lease_s:
+            raise _unavailable("this replica has lost its lease on the decision log")
+        if not self._seq_known:
+            await self._read_seq()
+
+    async def _write(self, batch: list[Group]) -> None:
+        await self._prepare()
+        entries = _flatten(batch)
+        if self.next_seq == 1:  # INVARIANT: a replica's first entry says that it started
+            entries.insert(0, replica_started())
+        for _ in range(_CONFLICT_ATTEMPTS):
+            rows = [
+                entry.row(self.replica, seq) for seq, entry in enumerate(entries, self.next_seq)
+            ]
+            if not rows:
+                return
+            try:
+                await self._sink.append(rows, self.replica.id)
+            except store.Conflict:
+                await self._read_seq()
+                entries = await self._without_conflicts(entries)
+            else:
+                self.next_seq += len(rows)  # INVARIANT: moves after the commit only
+                return
+        raise _unavailable("the decision log is contended")
+
+    async def _read_seq(self) -> None:
+        self.next_seq = 1 + await store.last_replica_seq(self.database, self.replica.id)
+        self._seq_known = True
+
+    async def _without_conflicts(self, entries: Sequence[Entry]) -> list[Entry]:
+        # An entry is there already when a commit went through and we never heard of it.
+        # A request has ended already when a sweeper took this replica for dead.
+        present = await store.present(self.database, [entry.id for entry in entries])
+        ends = [entry.request_id for entry in entries if entry.terminal and entry.request_id]
+        ended = await store.ended(self.database, ends)
+        kept: list[Entry] = []
+        for entry in entries:
+            if entry.id in present:
+                continue
+            if not entry.terminal or entry.request_id not in ended:
+                kept.append(entry)
+            elif entry.type != "request.lost":  # lost twice says nothing new
+                kept.append(closed_late(entry))
+            if entry.terminal and entry.request_id:
+                ended.add(entry.request_id)
+        return kept
+
+    def _succeed(self, batch: list[Group]) -> None:
+        for group in batch:
+            if group.admission is not None and group.admission.in_batch:
+                group.admission.in_batch, group.admission.written = False, True
+            if not group.done.done():  # cancelled when its caller has gone
+                group.done.set_result(None)
+            if group.settle is not None:
+                group.settle(True)
+        if self._failing:
+            self._failing = False
+            log.info("audit_log_recovered")
+            self.recovered()
+
+    def _fail(self, batch: list[Group], error: Exception) -> None:
+        if isinstance(error, store.Fenced):
+            self._fenced = True
+        log.error("audit_batch_failed", groups=len(batch), kind=type(error).__name__)
+        self._failing = self._failing or isinstance(error, StoreUnavailable)
+        self._seq_known = False
+        for group in batch:
+            if group.admission is not None:
+                group.admission.in_batch = False
+            if not group.done.done():
+                failure = _unavailable("the decision log cannot be written")
+                failure.__cause__ = error
+                group.done.set_exception(failure)
+            if group.settle is not None:
+                group.settle(False)
+
+
+def _flatten(batch: Sequence[Group]) -> list[Entry]:
+    entries: list[Entry] = []
+    for group in batch:
+        admission = group.admission
+        if admission is not None and not (admission.written or admission.in_batch):
+            admission.in_batch = True
+            entries.append(admission.entry)
+        entries.extend(group.entries)
+    return entries
+
+
+def _unavailable(message: str) -> AuditUnavailable:
+    return AuditUnavailable(message, retry_after_s=PROBE_S)

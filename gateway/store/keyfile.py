@@ -1,0 +1,43 @@
+"""Secrets that live in files: made on first use, readable by their owner only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+SECRET_SIZE = 32  # bytes
+
+
+def read_or_create(path: Path) -> bytes:
+    """Return the 32-byte secret in `path`, making it (0600, directory 0700) if need be.
+
+    Processes that do this at the same time all get the same secret. Replicas on several
+    machines must be given the same file.
+
+    Raises:
+        OSError: If the file can neither be read nor made.
+        ValueError: If it does not hold exactly 32 bytes.
+    """
+    if not path.exists():
+        _create(path)
+    secret = path.read_bytes()
+    if len(secret) != SECRET_SIZE:
+        raise ValueError(f"`{path}` must hold exactly {SECRET_SIZE} bytes")
+    return secret
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(SECRET_SIZE))
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)  # whole or not at all; fails if another process was first
+    except FileExistsError:
+        pass
+    finally:
+        os.unlink(draft)

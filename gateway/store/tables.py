@@ -1,0 +1,97 @@
+"""The tables, as SQLAlchemy Core. `migrations/` makes them; a test compares the two.
+
+Rows of these tables never leave `gateway.store`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from gateway.store.times import LENGTH
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_MOMENT = String(LENGTH)
+
+# INVARIANT: append-only. Triggers in the migration refuse UPDATE, DELETE and TRUNCATE.
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column(
+        "seq",
+        BigInteger().with_variant(Integer(), "sqlite"),
+        Identity(always=True),
+        primary_key=True,
+    ),
+    Column("id", String(36), nullable=False),  # UUIDv7
+    Column("type", String(64), nullable=False),
+    Column("recorded_at", _MOMENT, nullable=False),
+    Column("request_id", String(64)),
+    Column("project", String(128)),
+    Column("replica", String(64), nullable=False),
+    Column("replica_seq", BigInteger(), nullable=False),
+    Column("terminal", Boolean(), nullable=False),
+    Column("body", LargeBinary(), nullable=False),  # the canonical bytes, at most 32 KiB
+    UniqueConstraint("id"),
+    UniqueConstraint("replica", "replica_seq"),  # a gap shows, a repeat cannot be written
+    sqlite_autoincrement=True,  # a sequence number is never used again
+)
+Index("ix_audit_entries_request_id", audit_entries.c.request_id)
+Index(
+    "uq_audit_entries_terminal",
+    audit_entries.c.request_id,
+    unique=True,  # INVARIANT: at most one terminal record per request
+    sqlite_where=text("terminal"),
+    postgresql_where=text("terminal"),
+)
+
+# Moments here are Unix seconds by the database's clock, which all replicas share.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("build", String(64), nullable=False),
+    Column("started_at", Float(53), nullable=False),
+    Column("heartbeat_at", Float(53), nullable=False),
+    # Every entry of an exchange that is still open has at least this `replica_seq`.
+    Column("open_from_seq", BigInteger(), nullable=False),
+    Column("fenced_at", Float(53)),  # declared dead: the log takes nothing from it any more
+    Column("swept_at", Float(53)),  # and all its requests have a terminal record
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("prefix", String(32), primary_key=True),
+    Column("secret_hmac", LargeBinary(), nullable=False),
+    Column("project", String(128), nullable=False),
+    Column("name", Text(), nullable=False),
+    Column("scopes", Text(), nullable=False),  # separated by spaces
+    Column("requests_per_minute", BigInteger(), nullable=False),
+    Column("tokens_per_minute", BigInteger(), nullable=False),
+    Column("created_at", _MOMENT, nullable=False),
+    Column("expires_at", _MOMENT),
+    Column("revoked_at", _MOMENT),
+)
+Index("ix_api_keys_project", api_keys.c.project)
