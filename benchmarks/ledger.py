@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import tempfile
 import time
-from pathlib import Path
 
 import uvloop
 
@@ -60,10 +59,10 @@ async def _caller(ledger: Ledger, number: int, until: float, waits: list[float])
         waits.append(time.perf_counter() - began)
 
 
-async def _measure(url: str, home: Path, callers: int, seconds: float) -> None:
+async def _measure(url: str, callers: int, seconds: float) -> None:
     database = Database(url)
     await database.migrate()
-    ledger = Ledger(database, home)
+    ledger = Ledger(database, build="benchmark", subject_key=bytes(32))
     await ledger.start()
     sweeper = Sweeper(ledger)
     await sweeper.start()
@@ -95,7 +94,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.directory) as directory:
         url = args.postgres or f"sqlite+aiosqlite:///{directory}/ostiary.db"
-        uvloop.run(_measure(url, Path(directory), args.callers, args.seconds))
+        uvloop.run(_measure(url, args.callers, args.seconds))
 
 
 if __name__ == "__main__":

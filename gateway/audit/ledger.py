@@ -15,8 +15,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import TracebackType
 
 import structlog
@@ -27,7 +25,6 @@ from gateway.audit.writer import Admission, Writer
 from gateway.errors import AuditUnavailable, GatewayError, StoreUnavailable
 from gateway.exchange import Exchange
 from gateway.store import replicas
-from gateway.store.keyfile import read_or_create
 from gateway.store.session import Database
 from gateway.types import Outcome
 from policies.types import Decision
@@ -54,18 +51,24 @@ class Ledger:
 
     Args:
         database: Migrated.
-        home: Holds `keys/pseudonym`, the secret behind end users' pseudonyms.
+        build: The version of Ostiary, for the record.
+        subject_key: The secret behind end users' pseudonyms, 32 bytes.
         lease_s: After this long without a heartbeat a replica counts as dead, seconds.
             `gateway.audit.sweeper.Sweeper` writes the heartbeats; start one.
         monotonic: This process's clock, seconds.
         clock: The clock that all replicas share, Unix seconds.
+
+    Attributes:
+        interrupted: The outcome of an exchange whose task is cancelled; set it to
+            `aborted` when it is us who cancel, at shutdown.
     """
 
     def __init__(
         self,
         database: Database,
-        home: Path,
         *,
+        build: str,
+        subject_key: bytes,
         lease_s: float = 15.0,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[Database], Awaitable[float]] = replicas.database_time,
@@ -73,10 +76,11 @@ class Ledger:
         self.database = database
         self.lease_s = lease_s
         self.clock = clock
-        self._home = home
-        self._secret = b""
+        self.interrupted = Outcome.CLIENT_DISCONNECTED
+        self._subject_key = subject_key
         self._monotonic = monotonic
-        self._writer = Writer(database, _build(), lease_s, monotonic, clock, self._write_unwritten)
+        self._writer = Writer(database, build, lease_s, monotonic, clock, self._write_unwritten)
+        self.cancelled_as = Outcome.CLIENT_DISCONNECTED
         self._lives: dict[str, _Life] = {}
         self._unwritten: deque[tuple[_Life, Entry]] = deque()
 
@@ -85,9 +89,7 @@ class Ledger:
 
         Raises:
             AuditUnavailable: If the log cannot be written.
-            OSError: If the secret under `home` can neither be read nor made.
         """
-        self._secret = await asyncio.to_thread(read_or_create, self._home / "keys" / "pseudonym")
         try:
             await self._writer.start()
         except StoreUnavailable as error:
@@ -133,7 +135,11 @@ class Ledger:
 
         The record says `exchange.outcome`. If that is None it is set from how the block
         was left: `client_disconnected` when cancelled, `error` for another exception,
-        `completed` otherwise. Entering raises `AuditUnavailable` while the log is away.
+        `completed` otherwise.
+
+        Raises:
+            AuditUnavailable: On entering, while the log is away; on leaving without an
+                exception, if the terminal record is not durable (it will be, later).
         """
         return _Opened(self, exchange)
 
@@ -171,7 +177,7 @@ class Ledger:
         if refusal is not None:
             raise refusal
         project = exchange.principal.project
-        subject = records.pseudonym(self._secret, project, exchange.safety_identifier)
+        subject = records.pseudonym(self._subject_key, project, exchange.safety_identifier)
         self._lives[exchange.id] = _Life(
             exchange,
             subject,
@@ -228,32 +234,28 @@ class _Opened(AbstractAsyncContextManager[Exchange]):
     ) -> None:
         exchange = self._exchange
         if exchange.outcome is None:
-            exchange.outcome, exchange.reason = _outcome_of(error, exchange.reason)
+            self._set_outcome(error)
         try:
             # Queued before the first await, so that it is written even if we are
             # cancelled while we wait for it.
             await self._ledger._close(exchange)
         except AuditUnavailable:
             log.warning("terminal_record_delayed", request_id=exchange.id)
+            if error is None:  # nobody may be told of an end that is not in the log
+                raise
 
-
-def _outcome_of(error: BaseException | None, reason: str | None) -> tuple[Outcome, str | None]:
-    if error is None:
-        return Outcome.COMPLETED, reason
-    if isinstance(error, asyncio.CancelledError | GeneratorExit):
-        return Outcome.CLIENT_DISCONNECTED, reason
-    if isinstance(error, GatewayError):
-        return Outcome.ERROR, reason or error.code
-    return Outcome.ERROR, reason or type(error).__name__
+    def _set_outcome(self, error: BaseException | None) -> None:
+        exchange = self._exchange
+        if error is None:
+            exchange.outcome = Outcome.COMPLETED
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit):
+            exchange.outcome = self._ledger.interrupted
+        else:
+            exchange.outcome = Outcome.ERROR
+            code = error.code if isinstance(error, GatewayError) else None
+            exchange.reason = exchange.reason or code or type(error).__name__
 
 
 def _retrieve(done: asyncio.Future[None]) -> None:
     if not done.cancelled():
         done.exception()
-
-
-def _build() -> str:
-    try:
-        return version("ostiary")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "checkout"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from classifiers.types import Receipt
 from gateway.audit.entry import Entry, fraction, new_id, whole
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
+from gateway.store.times import as_text
 from gateway.types import Outcome, Principal, Scope
 from policies.types import Action, Decision, Policy, RuleOutcome
 
@@ -157,12 +159,16 @@ def denied(
 
 
 def key_created(
-    prefix: str, *, project: str, scopes: Sequence[Scope], expires_at: str | None, actor: str
+    prefix: str, *, project: str, scopes: Sequence[Scope], expires_at: datetime | None, actor: str
 ) -> Entry:
     """An API key was made. `actor` is who did it: a key id, or `cli`."""
     body: dict[str, Any] = {
         "actor": {"key": actor},
-        "key": {"id": prefix, "project": project, "expires_at": expires_at},
+        "key": {
+            "id": prefix,
+            "project": project,
+            "expires_at": None if expires_at is None else as_text(expires_at),
+        },
         "scopes": [scope.value for scope in scopes],
     }
     return Entry("key.created", body, project=project)

@@ -28,7 +28,7 @@ class Sweeper:
     """Runs a pass at start and twice a lease. Start it after the ledger.
 
     Args:
-        ledger: The lease and the clock are the ledger's.
+        ledger: Its database, lease and clock are used.
     """
 
     def __init__(self, ledger: Ledger):
