@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import tempfile
 import time
+from pathlib import Path
 
 import uvloop
 
@@ -59,10 +60,10 @@ async def _caller(ledger: Ledger, number: int, until: float, waits: list[float])
         waits.append(time.perf_counter() - began)
 
 
-async def _measure(url: str, callers: int, seconds: float) -> None:
+async def _measure(url: str, home: Path, callers: int, seconds: float) -> None:
     database = Database(url)
     await database.migrate()
-    ledger = Ledger(database, build="benchmark", subject_key=bytes(32))
+    ledger = Ledger(database, home)
     await ledger.start()
     sweeper = Sweeper(ledger)
     await sweeper.start()
@@ -94,7 +95,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.directory) as directory:
         url = args.postgres or f"sqlite+aiosqlite:///{directory}/ostiary.db"
-        uvloop.run(_measure(url, args.callers, args.seconds))
+        uvloop.run(_measure(url, Path(directory), args.callers, args.seconds))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from types import TracebackType
 
 import structlog
@@ -25,6 +27,7 @@ from gateway.audit.writer import Admission, Writer
 from gateway.errors import AuditUnavailable, GatewayError, StoreUnavailable
 from gateway.exchange import Exchange
 from gateway.store import replicas
+from gateway.store.keyfile import read_or_create
 from gateway.store.session import Database
 from gateway.types import Outcome
 from policies.types import Decision
@@ -51,24 +54,22 @@ class Ledger:
 
     Args:
         database: Migrated.
-        build: The version of Ostiary, for the record.
-        subject_key: The secret behind end users' pseudonyms, 32 bytes.
+        home: Holds `keys/subjects`, the secret behind end users' pseudonyms.
         lease_s: After this long without a heartbeat a replica counts as dead, seconds.
             `gateway.audit.sweeper.Sweeper` writes the heartbeats; start one.
         monotonic: This process's clock, seconds.
         clock: The clock that all replicas share, Unix seconds.
 
     Attributes:
-        interrupted: The outcome of an exchange whose task is cancelled; set it to
+        cancelled_as: The outcome of an exchange whose task is cancelled; set it to
             `aborted` when it is us who cancel, at shutdown.
     """
 
     def __init__(
         self,
         database: Database,
+        home: Path,
         *,
-        build: str,
-        subject_key: bytes,
         lease_s: float = 15.0,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[Database], Awaitable[float]] = replicas.database_time,
@@ -76,10 +77,11 @@ class Ledger:
         self.database = database
         self.lease_s = lease_s
         self.clock = clock
-        self.interrupted = Outcome.CLIENT_DISCONNECTED
-        self._subject_key = subject_key
+        self.cancelled_as = Outcome.CLIENT_DISCONNECTED
+        self._home = home
+        self._subject_key = b""
         self._monotonic = monotonic
-        self._writer = Writer(database, build, lease_s, monotonic, clock, self._write_unwritten)
+        self._writer = Writer(database, _build(), lease_s, monotonic, clock, self._write_unwritten)
         self.cancelled_as = Outcome.CLIENT_DISCONNECTED
         self._lives: dict[str, _Life] = {}
         self._unwritten: deque[tuple[_Life, Entry]] = deque()
@@ -89,7 +91,10 @@ class Ledger:
 
         Raises:
             AuditUnavailable: If the log cannot be written.
+            OSError: If the secret under `home` can neither be read nor made.
         """
+        path = self._home / "keys" / "subjects"
+        self._subject_key = await asyncio.to_thread(read_or_create, path)
         try:
             await self._writer.start()
         except StoreUnavailable as error:
@@ -249,7 +254,7 @@ class _Opened(AbstractAsyncContextManager[Exchange]):
         if error is None:
             exchange.outcome = Outcome.COMPLETED
         elif isinstance(error, asyncio.CancelledError | GeneratorExit):
-            exchange.outcome = self._ledger.interrupted
+            exchange.outcome = self._ledger.cancelled_as
         else:
             exchange.outcome = Outcome.ERROR
             code = error.code if isinstance(error, GatewayError) else None
@@ -259,3 +264,10 @@ class _Opened(AbstractAsyncContextManager[Exchange]):
 def _retrieve(done: asyncio.Future[None]) -> None:
     if not done.cancelled():
         done.exception()
+
+
+def _build() -> str:
+    try:
+        return version("ostiary")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "checkout"
