@@ -5,8 +5,8 @@ Vocabulary only: no I/O, no torch. Everything above this file imports it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -103,11 +103,18 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """All verdicts on one list of passages: `verdicts[i]` belongs to `passages[i]`."""
+    """All verdicts on one list of passages: `verdicts[i]` belongs to `passages[i]`.
+
+    Attributes:
+        covered: For each category that was asked about, the names of the classifiers
+            that were asked. Within it a category without a verdict scored 0; outside
+            it nobody was asked, which is a missing answer.
+    """
 
     passages: tuple[Passage, ...]
     verdicts: tuple[tuple[Verdict, ...], ...]
     receipts: tuple[Receipt, ...]
+    covered: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class Classifier(Protocol):

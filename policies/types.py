@@ -119,6 +119,7 @@ class Policy:
         deadline_ms: How long classifiers may take per stage, milliseconds.
         max_unscreened_chars: The leak budget of a stream: how many code points may
             have been released but not yet judged.
+        rules_at: The rules of each stage, in file order; derived from `rules`.
     """
 
     id: str
@@ -128,6 +129,41 @@ class Policy:
     categories: Mapping[str, Category] = field(default_factory=dict)
     deadline_ms: int = 400
     max_unscreened_chars: int = 0
+    rules_at: Mapping[Stage, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the rules by stage once, because every decision asks for them."""
+        by_stage = {
+            stage: tuple(rule for rule in self.rules if stage in rule.stages) for stage in Stage
+        }
+        object.__setattr__(self, "rules_at", by_stage)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTest:
+    """An inline test: what the policy must decide.
+
+    Attributes:
+        name: As the author calls it.
+        rule: The id of the rule it stands beside.
+        stage: Where.
+        expect: The action that must come of it.
+        scores: By category; a category that is in neither of the two scored 0.
+        missing: Categories that no classifier could answer for.
+        text: What the classifiers are to judge instead, or None.
+        line: Where it stands in the file, from 1.
+        column: Likewise.
+    """
+
+    name: str
+    rule: str
+    stage: Stage
+    expect: Action
+    scores: Mapping[str, float] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+    text: str | None = None
+    line: int = 1
+    column: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,283 @@
+"""The plainest harms, injections, secrets and personal data, found by pattern.
+
+Patterns live in `patterns.toml`, with examples of what each must and must not match.
+They are precise rather than complete: what they find is almost surely there, and what
+they miss is for the classifiers beside them. All run on RE2, in time linear in the text,
+whatever the text is.
+
+A pass over a text has two steps. One `re2.Set` of short hints says which patterns could
+match at all, for ordinary text none; only those are then run to find out where.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import re2
+
+from classifiers.checksums import CHECKS
+from classifiers.types import Passage, Source, Span, Verdict
+
+PATTERNS = Path(__file__).with_name("patterns.toml")
+
+# Of the text before a passage (or a window) this much is read again, code points. Every
+# pattern that reaches over a gap is bounded well below it.
+OVERLAP = 256
+# A long text is read in windows, so that other requests get a turn in between.
+WINDOW = 64 * 1024
+# Beyond this nothing is read, and the answer says so. Code points in one passage.
+LIMIT = 4 * 1024 * 1024
+
+TOO_LONG = "too_long"
+
+_Found = dict[str, tuple[float, list[Span]]]
+_WORD = re.compile(r"\{([a-z_]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One thing to look for.
+
+    Attributes:
+        id: Unique name.
+        kind: What a span of it is called, for redaction.
+        categories: Where a match counts.
+        score: How sure a match is, in (0, 1].
+        expression: The compiled expression.
+        hint: An expression that matches wherever `expression` does, and is cheap.
+        sources: Whose passages are read for it.
+        unless_after: If this follows a match, it is not one ("bomb" + " calorimeter").
+        check: A test of the matched text, such as a check digit.
+        matches: Examples that must match.
+        misses: Near misses that must not.
+    """
+
+    id: str
+    kind: str
+    categories: tuple[str, ...]
+    score: float
+    expression: Any  # re2 ships no types
+    hint: str
+    sources: frozenset[Source] = frozenset(Source)
+    unless_after: Any | None = None
+    check: Callable[[str], bool] | None = None
+    matches: tuple[str, ...] = ()
+    misses: tuple[str, ...] = ()
+
+    def spans(self, text: str, read: int) -> Iterator[Span]:
+        """Find every match that ends after the first `read` code points, counted from there.
+
+        Args:
+            text: Text without lone surrogates, the part already judged first.
+            read: How much of it was already judged.
+        """
+        for match in self.expression.finditer(text):
+            start, end = match.span()
+            if end <= read:
+                continue
+            if self.check is not None and not self.check(match.group()):
+                continue
+            if self.unless_after is not None and self.unless_after.match(text, end) is not None:
+                continue
+            yield Span(start - read, end - read, self.kind)
+
+
+class Patterns:
+    """The pattern classifier.
+
+    Attributes:
+        name: `patterns@1`.
+        digest: SHA-256 of the pattern file, hex.
+        categories: Every category some pattern counts in.
+        patterns: All patterns, in file order.
+    """
+
+    name = "patterns@1"
+
+    def __init__(self, source: bytes | None = None):
+        """Compile the patterns.
+
+        Args:
+            source: The content of a pattern file; None means the one we ship.
+
+        Raises:
+            ValueError: If the file is not well formed or an expression does not compile.
+        """
+        content = PATTERNS.read_bytes() if source is None else source
+        self.digest = hashlib.sha256(content).hexdigest()
+        self.patterns = _read(content)
+        self.categories = frozenset(
+            category for pattern in self.patterns for category in pattern.categories
+        )
+        self._hints = _Hints(self.patterns)
+
+    async def classify(self, passages: Sequence[Passage]) -> list[list[Verdict]]:
+        """Judge each passage; `Classifier.classify` has the contract.
+
+        Waits for nothing unless a text is longer than one window.
+        """
+        return [await self._passage(passage) for passage in passages]
+
+    async def _passage(self, passage: Passage) -> list[Verdict]:
+        found: _Found = {}
+        text = passage.text[:LIMIT]
+        for start in range(0, len(text), WINDOW):
+            if start:
+                await asyncio.sleep(0)
+            before = _tail(passage.before if start == 0 else text[:start])
+            window = text[start : start + WINDOW]
+            self._window(passage.source, before, window, start, found)
+        verdicts = [
+            Verdict(self.name, category, score, tuple(spans))
+            for category, (score, spans) in found.items()
+        ]
+        if len(passage.text) > LIMIT:
+            verdicts += [
+                Verdict(self.name, category, None, error=TOO_LONG)
+                for category in sorted(self.categories)
+            ]
+        return verdicts
+
+    def _window(self, source: Source, before: str, text: str, start: int, found: _Found) -> None:
+        """Add what is in `text` to `found`: per category its score and spans."""
+        whole = _valid(before + text)
+        for pattern in self._hints.candidates(whole):
+            if source not in pattern.sources:
+                continue
+            spans = [_shifted(span, start) for span in pattern.spans(whole, len(before))]
+            if not spans:
+                continue
+            for category in pattern.categories:
+                score, all_spans = found.get(category, (0.0, []))
+                found[category] = max(score, pattern.score), all_spans + spans
+
+
+class _Hints:
+    """One scan that says which patterns could match.
+
+    INVARIANT: the first expression of the set is empty and matches every text. RE2 answers
+    "nothing matched" when it runs out of memory; without that match we would believe it.
+    """
+
+    def __init__(self, patterns: tuple[Pattern, ...]):
+        self._all = patterns
+        self._by_hint: list[list[Pattern]] = [[]]
+        options = re2.Options()
+        options.max_mem = 64 << 20
+        options.log_errors = False
+        self._set = re2.Set.SearchSet(options)
+        self._set.Add("")
+        numbers: dict[str, int] = {}
+        for pattern in patterns:
+            if pattern.hint not in numbers:
+                numbers[pattern.hint] = self._set.Add(pattern.hint)
+                self._by_hint.append([])
+            self._by_hint[numbers[pattern.hint]].append(pattern)
+        self._set.Compile()
+
+    def candidates(self, text: str) -> Sequence[Pattern]:
+        hits = self._set.Match(text)
+        if len(hits) == 1:
+            return ()
+        if not hits:
+            return self._all
+        return [pattern for number in hits for pattern in self._by_hint[number]]
+
+
+def _tail(before: str) -> str:
+    """Return the last words of `before`, `OVERLAP` code points at most."""
+    if len(before) <= OVERLAP:
+        return before
+    tail = before[-OVERLAP:]
+    # Cut at a space, or half a word would look like a whole one.
+    return tail[tail.find(" ") + 1 :]
+
+
+def _valid(text: str) -> str:
+    """Return `text` with lone surrogates replaced one for one, because RE2 reads UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def _shifted(span: Span, by: int) -> Span:
+    return Span(span.start + by, span.end + by, span.kind) if by else span
+
+
+def _read(content: bytes) -> tuple[Pattern, ...]:
+    try:
+        document = tomllib.loads(content.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"the pattern file is not TOML: {error}") from error
+    words: dict[str, str] = {}
+    for name, expression in document.get("words", {}).items():
+        words[name] = _spelled_out(expression, words, name)
+    patterns = tuple(_pattern(entry, words) for entry in document.get("pattern", []))
+    ids = [pattern.id for pattern in patterns]
+    for pattern_id in ids:
+        if ids.count(pattern_id) > 1:
+            raise ValueError(f"two patterns are called `{pattern_id}`")
+    return patterns
+
+
+def _pattern(entry: Mapping[str, Any], words: Mapping[str, str]) -> Pattern:
+    unknown = entry.keys() - _KEYS
+    if unknown:
+        raise ValueError(f"pattern `{entry.get('id')}` has an unknown key `{min(unknown)}`")
+    name = str(entry["id"])
+    case = "" if entry.get("case_sensitive", False) else "(?i)"
+    after = entry.get("unless_after")
+    check = entry.get("check")
+    if check is not None and check not in CHECKS:
+        raise ValueError(f"pattern `{name}` asks for an unknown check `{check}`")
+    return Pattern(
+        id=name,
+        kind=str(entry.get("kind", name)),
+        categories=tuple(entry["categories"]),
+        score=float(entry["score"]),
+        expression=_compiled(case + _spelled_out(entry["expression"], words, name)),
+        hint=case + _spelled_out(entry["hint"], words, name),
+        sources=frozenset(Source(source) for source in entry.get("sources", Source)),
+        unless_after=_compiled(case + _spelled_out(after, words, name)) if after else None,
+        check=CHECKS[check] if check else None,
+        matches=tuple(entry["matches"]),
+        misses=tuple(entry["misses"]),
+    )
+
+
+_KEYS = {
+    "id", "kind", "categories", "score", "expression", "hint",
+    "case_sensitive", "sources", "unless_after", "check", "matches", "misses",
+}  # fmt: skip
+
+
+def _spelled_out(expression: str, words: Mapping[str, str], where: str) -> str:
+    """Write out the short forms of the pattern file, which its head explains."""
+
+    def word(match: re.Match[str]) -> str:
+        if match[1] not in words:
+            raise ValueError(f"`{where}` uses an unknown word list `{match[1]}`")
+        return words[match[1]]
+
+    one_line = "".join(line.strip() for line in expression.splitlines())
+    return _WORD.sub(word, one_line.replace(" ", r"(?:[\s_-]+)").replace("'", "['\u2019]?"))
+
+
+@cache
+def _compiled(expression: str) -> Any:  # noqa: ANN401 - re2 ships no types
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(expression, options)
+    except re2.error as error:
+        raise ValueError(f"expression does not compile: {error}") from error

@@ -1,0 +1,34 @@
+"""The classifiers by name, for whoever assembles a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+from classifiers.patterns import Patterns
+from classifiers.types import Classifier
+
+# A plain dict: adding a classifier is adding a line. Names carry no version.
+CLASSIFIERS: dict[str, Callable[[], Classifier]] = {
+    "patterns": Patterns,
+}
+
+
+class UnknownClassifier(ValueError):
+    """No classifier of this name is registered."""
+
+
+def build(names: Iterable[str]) -> list[Classifier]:
+    """Build the named classifiers, in order; loading weights may take seconds.
+
+    Raises:
+        UnknownClassifier: If a name is not registered; nothing is built then.
+    """
+    wanted = list(names)
+    for name in wanted:
+        if name not in CLASSIFIERS:
+            near = get_close_matches(name, CLASSIFIERS, n=1)
+            known = ", ".join(f"`{each}`" for each in sorted(CLASSIFIERS))
+            hint = f"did you mean `{near[0]}`?" if near else f"known are {known}"
+            raise UnknownClassifier(f"unknown classifier `{name[:80]}`; {hint}")
+    return [CLASSIFIERS[name]() for name in wanted]
