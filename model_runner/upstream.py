@@ -24,6 +24,8 @@ import orjson
 
 from model_runner.chat_reply import ChatReply
 from model_runner.chat_request import COMMON, Dialect, chat_request, offered_names
+from model_runner.completion import CompletionChunks, completion_request
+from model_runner.reply import Codec, TokenReply
 from model_runner.sse import DONE, EventReader
 from model_runner.types import (
     Delta,
@@ -38,6 +40,7 @@ _READY_TIMEOUT_S = 2.0
 _READY_FOR_S = 1.0  # how long an answer about readiness counts
 _DRAIN_S = 0.25  # after its last event an engine has this long to end the response
 _IDLE_S = 4.0  # below the 5 s after which uvicorn closes an idle connection
+_CONTEXT_LENGTH = 131072  # gpt-oss; vLLM says at `/models` if it was started with less
 _ERROR_BYTES = 64 * 1024  # how much of an error's body is looked at
 
 _ADVICE: Mapping[int, str] = {
@@ -124,7 +127,7 @@ class Connection:
                 # already; any other connection is cut here and now.
                 response.close()
 
-    async def models(self) -> list[dict[str, Any]] | None:
+    async def models(self) -> list[Any] | None:
         """Return what the engine lists at `/models`, or None if it does not answer."""
         timeout = aiohttp.ClientTimeout(total=_READY_TIMEOUT_S)
         url = f"{self._base}/models"
@@ -209,6 +212,74 @@ class UpstreamChat:
     async def aclose(self) -> None:
         """Close the connections to the engine."""
         await self._connection.aclose()
+
+
+class UpstreamToken:
+    """A runner on vLLM's `/v1/completions`: token ids out, token ids back.
+
+    Args:
+        engine: Where it is.
+        codec: What renders prompts and parses replies: `Harmony` for gpt-oss.
+    """
+
+    kind = "upstream-token"
+
+    def __init__(self, engine: Engine, codec: Codec) -> None:
+        self._engine = engine
+        self._codec = codec
+        self._connection = Connection(engine)
+        self._context_length: int | None = None
+
+    @property
+    def model(self) -> str:
+        """The id callers use."""
+        return self._engine.model
+
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        """Stream the engine's reply; see `Runner.generate`."""
+        token_ids = self._codec.render(prompt)
+        body = completion_request(
+            prompt, token_ids, self._engine.name, self._codec, await self._room(len(token_ids))
+        )
+        chunks = CompletionChunks()
+        parser = self._codec.parser(offered_names(prompt))
+        reply = TokenReply(parser, prompt.sampling.stop, len(token_ids))
+        async with aclosing(self._connection.stream("completions", body)) as reads:
+            async for payloads in reads:
+                for delta in reply.push(chunks.read(payloads)):
+                    yield delta
+                if reply.stopped:
+                    break
+        hit_limit = not reply.stopped and chunks.hit_limit()
+        for item in reply.finish(hit_limit=hit_limit, cached_tokens=chunks.usage.cached_tokens):
+            yield item
+
+    async def ready(self) -> bool:
+        """Return whether the engine answers."""
+        return await self._connection.ready()
+
+    async def aclose(self) -> None:
+        """Close the connections to the engine."""
+        await self._connection.aclose()
+
+    async def _room(self, input_tokens: int) -> int:
+        """Return how many tokens a reply may have; vLLM's own default is 16."""
+        if self._context_length is None:
+            self._context_length = _context_length(await self._connection.models())
+        room = self._context_length - input_tokens
+        if room <= 0:
+            raise PromptRejected(
+                f"the prompt has {input_tokens} tokens, the model's context {self._context_length}",
+                code="context_length_exceeded",
+            )
+        return room
+
+
+def _context_length(models: list[Any] | None) -> int:
+    if models is None:
+        raise RunnerUnavailable("the engine does not answer at `/models`: check `upstream_url`")
+    listed = (model.get("max_model_len") for model in models if isinstance(model, dict))
+    return min((length for length in listed if isinstance(length, int)), default=_CONTEXT_LENGTH)
 
 
 @contextmanager

@@ -1,0 +1,122 @@
+"""What a runner that works in token ids needs around a parser: stop texts and the finish.
+
+Used for gpt-oss (`Harmony`) and for other models (`ChatTemplate`) alike, in process and
+with an engine that takes and gives token ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from model_runner.types import Channel, Delta, Finish, FinishReason, Prompt, Usage
+
+
+class ReplyParser(Protocol):
+    """Reads one reply, token ids in, deltas out; see `harmony_parser.Parser`."""
+
+    output_tokens: int
+    reasoning_tokens: int
+
+    def push(self, token_ids: Sequence[int]) -> list[Delta]: ...  # noqa: D102 - as the class says
+
+    def finish(  # noqa: D102 - as the class says
+        self, *, hit_limit: bool, input_tokens: int = 0, cached_tokens: int = 0
+    ) -> Finish: ...
+
+
+class Codec(Protocol):
+    """Renders prompts as token ids and parses the ids of replies.
+
+    Attributes:
+        stop_token_ids: The ids that end a reply.
+    """
+
+    @property
+    def stop_token_ids(self) -> tuple[int, ...]: ...  # noqa: D102 - the class docstring has it
+
+    def render(self, prompt: Prompt) -> list[int]:
+        """Return the ids of `prompt`. Raises `PromptRejected`."""
+        ...
+
+    def parser(self, tools: Iterable[str] = ()) -> ReplyParser:
+        """Return a parser for one reply that may call `tools` and no others."""
+        ...
+
+
+class TokenReply:
+    """One reply as it arrives, cut before the first stop text on the final channel.
+
+    Args:
+        parser: A fresh parser.
+        stop: The texts that end the reply; they are not part of it.
+        input_tokens: Length of the rendered prompt, for the usage.
+
+    Attributes:
+        stopped: Whether a stop text was found, so that no more ids are wanted.
+    """
+
+    def __init__(self, parser: ReplyParser, stop: Sequence[str], input_tokens: int) -> None:
+        self.stopped = False
+        self._parser = parser
+        self._stop = tuple(text for text in stop if text)
+        self._input_tokens = input_tokens
+        self._held: Delta | None = None  # text that may be the beginning of a stop text
+
+    def push(self, token_ids: Sequence[int]) -> list[Delta]:
+        """Read the next ids and return what may be said by now.
+
+        Raises:
+            MalformedOutput: As `ReplyParser.push`.
+        """
+        deltas = self._parser.push(token_ids)
+        if not self._stop:
+            return deltas
+        released: list[Delta] = []
+        for delta in deltas:
+            if not self.stopped:
+                self._release(delta, released)
+        return released
+
+    def finish(self, *, hit_limit: bool, cached_tokens: int = 0) -> list[Delta | Finish]:
+        """Return what was still held back, and the finish.
+
+        Raises:
+            MalformedOutput: If the reply broke off.
+        """
+        parser = self._parser
+        if self.stopped:
+            usage = Usage(
+                self._input_tokens, parser.output_tokens, parser.reasoning_tokens, cached_tokens
+            )
+            return [Finish(FinishReason.STOP, usage)]
+        finish = parser.finish(
+            hit_limit=hit_limit, input_tokens=self._input_tokens, cached_tokens=cached_tokens
+        )
+        return [finish] if self._held is None else [self._held, finish]
+
+    def _release(self, delta: Delta, released: list[Delta]) -> None:
+        held, self._held = self._held, None
+        if held is not None and held.message != delta.message:
+            released.append(held)
+            held = None
+        if delta.channel is not Channel.FINAL:
+            released.append(delta)
+            return
+        text = (held.text if held else "") + delta.text
+        cut = min((at for at in map(text.find, self._stop) if at >= 0), default=-1)
+        self.stopped = cut >= 0
+        if not self.stopped:
+            cut = len(text) - self._longest_beginning(text)
+        if cut or not text or self.stopped:
+            released.append(Delta(delta.channel, text[:cut], delta.message))
+        if not self.stopped and cut < len(text):
+            self._held = Delta(delta.channel, text[cut:], delta.message)
+
+    def _longest_beginning(self, text: str) -> int:
+        """Return how many characters at the end of `text` could begin a stop text."""
+        longest = max(len(stop) for stop in self._stop) - 1
+        for length in range(min(longest, len(text)), 0, -1):
+            if any(stop.startswith(text[-length:]) for stop in self._stop):
+                return length
+        return 0
