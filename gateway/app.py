@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from classifiers.registry import build_panel
+from classifiers.panel import Panel
+from classifiers.registry import build
 from gateway.api import chat, health, models, moderations, responses
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
@@ -21,7 +22,7 @@ from gateway.api.services import Services
 from gateway.audit.ledger import Ledger
 from gateway.audit.records import policy_activated, policy_rejected
 from gateway.audit.sweeper import Sweeper
-from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.errors import AuditUnavailable, BadRequest, GatewayError, NotFound
 from gateway.identity import Identity
 from gateway.limits import open_limits
 from gateway.metrics import Metrics
@@ -73,57 +74,39 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Build everything, in the order in which things need each other, and close it again."""
     keys = settings.home / "keys"
-    database = Database(settings.resolved_database_url)
-    await database.migrate()
-    ledger = Ledger(
-        database,
-        build=version("ostiary"),
-        subject_key=read_or_create(keys / "subjects"),
-        lease_s=settings.lease_s,
-    )
-    await ledger.start()
-    sweeper = Sweeper(database, ledger, lease_s=settings.lease_s)
-    await sweeper.start()
-    policies = await _open_policies(settings, ledger)
-    runner = runner or await asyncio.to_thread(open_runner, settings)
-    identity = Identity(
-        database,
-        pepper=read_or_create(keys / "pepper"),
-        bootstrap_key=settings.bootstrap_key.get_secret_value(),
-        requests_per_minute=settings.requests_per_minute,
-        tokens_per_minute=settings.tokens_per_minute,
-    )
-    limits = open_limits(settings.redis_url)
-    pipeline = Pipeline(
-        runner,
-        build_panel(),
-        ledger,
-        expose_reasoning=settings.expose_reasoning,
-        timeout_s=settings.generation_timeout_s,
-    )
-    services = Services(
-        settings=settings,
-        database=database,
-        ledger=ledger,
-        identity=identity,
-        limits=limits,
-        policies=policies,
-        pipeline=pipeline,
-        sealer=Sealer(read_or_create(keys / "sealing")),
-        metrics=metrics,
-    )
-    watcher = asyncio.create_task(policies.watch())
-    try:
-        yield services
-    finally:
-        watcher.cancel()
-        with suppress(asyncio.CancelledError):
-            await watcher
-        await runner.aclose()
-        await limits.aclose()
-        await sweeper.aclose()
-        await ledger.aclose()
-        await database.aclose()
+    async with AsyncExitStack() as stack:
+        database = Database(settings.resolved_database_url)
+        stack.push_async_callback(database.aclose)
+        await database.migrate()
+        ledger = await _open_ledger(settings, database, stack)
+        policies = await _open_policies(settings, ledger, stack)
+        runner = runner or await asyncio.to_thread(open_runner, settings)
+        stack.push_async_callback(runner.aclose)
+        limits = open_limits(settings.redis_url)
+        stack.push_async_callback(limits.aclose)
+        yield Services(
+            settings=settings,
+            database=database,
+            ledger=ledger,
+            identity=Identity(
+                database,
+                read_or_create(keys / "pepper"),
+                settings.bootstrap_key.get_secret_value(),
+                settings.requests_per_minute,
+                settings.tokens_per_minute,
+            ),
+            limits=limits,
+            policies=policies,
+            pipeline=Pipeline(
+                runner,
+                Panel(build(settings.classifiers)),
+                ledger,
+                expose_reasoning=settings.expose_reasoning,
+                timeout_s=settings.generation_timeout_s,
+            ),
+            sealer=Sealer(read_or_create(keys / "sealing")),
+            metrics=metrics,
+        )
 
 
 def open_runner(settings: Settings) -> Runner:
@@ -149,18 +132,30 @@ def open_runner(settings: Settings) -> Runner:
     return load_local(settings.model, cache)
 
 
-async def _open_policies(settings: Settings, ledger: Ledger) -> PolicySource:
+async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitStack) -> Ledger:
+    ledger = Ledger(database, settings.home, lease_s=settings.lease_s)
+    await ledger.start()
+    stack.push_async_callback(ledger.aclose)
+    sweeper = Sweeper(ledger)
+    await sweeper.start()
+    stack.push_async_callback(sweeper.aclose)
+    return ledger
+
+
+async def _open_policies(settings: Settings, ledger: Ledger, stack: AsyncExitStack) -> PolicySource:
     async def activated(policy: Policy) -> None:
         previous = source.current.digest
         await ledger.append(policy_activated(policy, previous_digest=previous, actor="file"))
 
     async def rejected(name: str, reason: str) -> None:
-        with suppress(GatewayError):  # a log that is away already fails every request
+        with suppress(AuditUnavailable):  # a log that is away already fails every request
             await ledger.append(policy_rejected(Path(name).name, reason, actor="file"))
 
     source = PolicySource(settings.policy, activated=activated, rejected=rejected)
     start = policy_activated(source.current, previous_digest=None, actor="start")
     await ledger.append(start)
+    watcher = asyncio.create_task(source.watch(), name="policy-watcher")
+    stack.callback(watcher.cancel)
     return source
 
 

@@ -16,51 +16,49 @@ class Metrics:
     """The counters of one gateway; labels never hold anything a caller wrote."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self._requests = Counter(
             "ostiary_requests_total",
             "Requests by endpoint and HTTP status.",
             ["endpoint", "status"],
-            registry=self.registry,
+            registry=registry,
         )
         self._seconds = Histogram(
             "ostiary_request_duration_seconds",
             "Time from the first byte in to the last byte out.",
             ["endpoint"],
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
         self._outcomes = Counter(
             "ostiary_exchanges_total",
             "Admitted requests by how they ended.",
             ["endpoint", "outcome"],
-            registry=self.registry,
+            registry=registry,
         )
+        self._count_decisions(registry)
+        self.in_flight = Gauge("ostiary_in_flight", "Requests being served now.", registry=registry)
+        self.policy_stale = Gauge(
+            "ostiary_policy_stale",
+            "1 while the policy file on disk is refused and the last good one is in force.",
+            registry=registry,
+        )
+
+    def _count_decisions(self, registry: CollectorRegistry) -> None:
         self._decisions = Counter(
             "ostiary_decisions_total",
             "Decisions by stage and action.",
             ["stage", "action"],
-            registry=self.registry,
+            registry=registry,
         )
         self._unavailable = Counter(
             "ostiary_classifier_errors_total",
             "Times a classifier gave no full answer.",
             ["classifier", "error"],
-            registry=self.registry,
+            registry=registry,
         )
         self._tokens = Counter(
-            "ostiary_tokens_total",
-            "Tokens by direction.",
-            ["direction"],
-            registry=self.registry,
-        )
-        self.in_flight = Gauge(
-            "ostiary_in_flight", "Requests being served now.", registry=self.registry
-        )
-        self.policy_stale = Gauge(
-            "ostiary_policy_stale",
-            "1 while the policy file on disk is refused and the last good one is in force.",
-            registry=self.registry,
+            "ostiary_tokens_total", "Tokens by direction.", ["direction"], registry=registry
         )
 
     def request(self, endpoint: str, status: int, seconds: float) -> None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from gateway.api.services import Services
 from gateway.app import create_app
+from gateway.identity import NewKey
 from gateway.log import configure_logging
 from gateway.settings import Settings
 from gateway.types import Outcome, Scope
@@ -37,7 +38,7 @@ or with the unmodified OpenAI client:
 
 Stop with Ctrl-C.
 """
-_PROMPT = "Hello! What can you do?"
+_PROMPT = "How long does a refund take?"
 _STAND_IN = (
     "   a stand-in of 340 thousand parameters, not gpt-oss: set OSTIARY_MODEL for a real one"
 )
@@ -83,7 +84,7 @@ class Server(uvicorn.Server):
         services: Services | None = getattr(self._app.state, "services", None)
         if services is not None:
             services.draining = True
-            services.ledger.interrupted = Outcome.ABORTED
+            services.ledger.cancelled_as = Outcome.ABORTED
         super().handle_exit(sig, frame)
 
     def _address(self) -> str:
@@ -108,13 +109,8 @@ async def first_key(services: Services) -> str:
     path = settings.home / "keys" / "first-api-key"
     if path.exists():
         return path.read_text().strip()
-    created = await services.identity.create(
-        services.ledger,
-        project="default",
-        name="first key",
-        scopes=frozenset({Scope.CALLER}),
-        actor="serve",
-    )
+    new = NewKey(project="default", name="first key", scopes=frozenset({Scope.CALLER}))
+    created = await services.identity.create(new, actor="serve")
     _write_private(path, created)
     return created
 

@@ -85,6 +85,10 @@ class Settings(BaseSettings):
         str,
         Field(description="A policy file, or the name of a built-in one."),
     ] = "baseline"
+    classifiers: Annotated[
+        tuple[str, ...],
+        Field(description="Names of the classifiers on the panel, as a JSON list."),
+    ] = ("patterns",)
     bootstrap_key: Annotated[
         SecretStr,
         Field(description="An API key to accept from first start on, for scripts; scope `admin`."),

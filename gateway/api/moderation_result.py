@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.api.fields import ModerationParam
@@ -72,7 +73,7 @@ def tightened(policy: Policy, moderation: ModerationParam | None) -> Policy:
     }
     if not stages:
         return policy
-    return policy.with_rules(
+    added = tuple(
         Rule(
             id=f"moderation-parameter:{category}",
             category=category,
@@ -83,6 +84,7 @@ def tightened(policy: Policy, moderation: ModerationParam | None) -> Policy:
         )
         for category in CATEGORIES
     )
+    return replace(policy, rules=(*policy.rules, *added))
 
 
 def _side(decisions: list[Decision], results_list: bool) -> dict[str, Any]:
