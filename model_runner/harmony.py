@@ -120,6 +120,13 @@ class Harmony:
         """Return a parser for one reply that may call `tools` and no others."""
         return Parser(self._encoding, self.control, frozenset(tools))
 
+    def encode_frame(self, frame: str) -> list[int]:
+        """Return the ids of a reply whose control tokens are written out.
+
+        For replies of our own making (training, tests): never for text from a caller.
+        """
+        return self._encoding.encode(frame, allowed_special="all")
+
     def _check_frame(self, messages: list[oh.Message], token_ids: list[int]) -> None:
         # INVARIANT: the control tokens of a rendered prompt are those of our own headers, in
         # order. Text that became one would forge a role, a channel or a recipient.
