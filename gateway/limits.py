@@ -115,6 +115,9 @@ class LocalBuckets:
         self._clock = clock
         self._levels: dict[str, tuple[int, int, int]] = {}  # requests, tokens, at ms
 
+    def __len__(self) -> int:
+        return len(self._levels)
+
     async def change(self, principal: Principal, requests: int, tokens: int) -> Levels:
         """See `Buckets.change`; never waits."""
         now = self._clock()
@@ -222,7 +225,7 @@ class Limits:
         monotonic: Callable[[], float] = time.monotonic,
     ):
         self._shared = shared
-        self._local = local or LocalBuckets()
+        self._local = LocalBuckets() if local is None else local
         self._monotonic = monotonic
         self._retry_at = float("-inf")
         self.degraded = False

@@ -27,6 +27,7 @@ from gateway.audit.writer import Admission, Writer
 from gateway.errors import AuditUnavailable, GatewayError, StoreUnavailable
 from gateway.exchange import Exchange
 from gateway.store import replicas
+from gateway.store.entries import EntryWriter, open_writer
 from gateway.store.keyfile import read_or_create
 from gateway.store.session import Database
 from gateway.types import Outcome
@@ -59,6 +60,7 @@ class Ledger:
             `gateway.audit.sweeper.Sweeper` writes the heartbeats; start one.
         monotonic: This process's clock, seconds.
         clock: The clock that all replicas share, Unix seconds.
+        open_sink: What batches of entries are given to.
 
     Attributes:
         cancelled_as: The outcome of an exchange whose task is cancelled; set it to
@@ -73,6 +75,7 @@ class Ledger:
         lease_s: float = 15.0,
         monotonic: Callable[[], float] = time.monotonic,
         clock: Callable[[Database], Awaitable[float]] = replicas.database_time,
+        open_sink: Callable[[Database], EntryWriter] = open_writer,
     ):
         self.database = database
         self.lease_s = lease_s
@@ -81,7 +84,9 @@ class Ledger:
         self._home = home
         self._subject_key = b""
         self._monotonic = monotonic
-        self._writer = Writer(database, _build(), lease_s, monotonic, clock, self._write_unwritten)
+        self._writer = Writer(
+            database, _build(), lease_s, monotonic, clock, self._write_unwritten, open_sink
+        )
         self.cancelled_as = Outcome.CLIENT_DISCONNECTED
         self._lives: dict[str, _Life] = {}
         self._unwritten: deque[tuple[_Life, Entry]] = deque()

@@ -78,6 +78,7 @@ class Writer:
         monotonic: This process's clock, seconds.
         clock: The clock all replicas share, Unix seconds.
         recovered: Called when the log can be written again after it could not.
+        open_sink: What the batches are given to.
     """
 
     database: Database
@@ -86,6 +87,7 @@ class Writer:
     monotonic: Callable[[], float] = time.monotonic
     clock: Callable[[Database], Awaitable[float]] = replicas.database_time
     recovered: Callable[[], None] = lambda: None
+    open_sink: Callable[[Database], store.EntryWriter] = store.open_writer
     replica: Replica = field(init=False)
     next_seq: int = field(default=1, init=False)
     _seq_known: bool = field(default=True, init=False)
@@ -101,7 +103,7 @@ class Writer:
     async def start(self) -> None:
         """Enter this replica and begin to write. Raises `StoreUnavailable`."""
         await self._enter()
-        self._sink = store.open_writer(self.database)
+        self._sink = self.open_sink(self.database)
         self._stopped = False
         self._task = asyncio.create_task(self._run(), name="audit-writer")
 
