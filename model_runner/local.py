@@ -1,0 +1,240 @@
+"""A model in this process, serving many replies at once.
+
+One worker thread owns the model and the batch and does nothing but step it. Requests cross
+to it through `_changed`, tokens cross back with `call_soon_threadsafe`, once per step and
+event loop. Closing a reply marks its request; before its next step the worker takes the
+row out. A failure ends the replies it concerns with `RunnerUnavailable`; the worker goes on.
+
+Importing this loads torch: import it where a model is about to be loaded. For real load put
+an engine behind `UpstreamToken` instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from model_runner.batch import Batch, Row
+from model_runner.chat_request import offered_names
+from model_runner.reply import Codec, TokenReply
+from model_runner.sampling import make_draw
+from model_runner.types import Delta, Finish, Prompt, PromptRejected, RunnerUnavailable, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """How a model in this process is run.
+
+    Attributes:
+        max_rows: Most replies that are decoded together.
+        max_waiting: Most replies that wait for a row; one more is refused.
+        temperature: For prompts that give none; 0 is greedy.
+        context_length: Most tokens of prompt and reply; None takes it from the model.
+        threads: Threads of one forward pass on a CPU; None leaves it to torch.
+    """
+
+    max_rows: int = 16
+    max_waiting: int = 256
+    temperature: float = 1.0
+    context_length: int | None = None
+    threads: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """One reply between the event loop and the worker.
+
+    The loop owns `arrived`, `token_ids`, `over` and `failure`; the worker owns `row`.
+    `abandoned` is set by the loop and read by the worker.
+    """
+
+    row: Row
+    loop: asyncio.AbstractEventLoop
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    token_ids: list[int] = field(default_factory=list)
+    over: bool = False
+    failure: Exception | None = None
+    abandoned: bool = False
+
+
+_News = tuple[_Request, list[int], bool, Exception | None]
+
+
+class LocalRunner:
+    """A runner on a transformers model.
+
+    Args:
+        model: A causal language model in evaluation mode, on its device.
+        codec: What renders prompts and parses replies: `Harmony` or `ChatTemplate`.
+        model_id: The id callers use.
+        options: How it is run.
+    """
+
+    kind = "local"
+
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401 - transformers ships no types
+        codec: Codec,
+        model_id: str,
+        options: LocalOptions | None = None,
+    ) -> None:
+        self._options = options or LocalOptions()
+        self._model = model
+        self._codec = codec
+        self._model_id = model_id
+        self._context_length = self._options.context_length or _context_length(model)
+        self._changed = threading.Condition()  # guards `_waiting`, `_stopping` and `_thread`
+        self._waiting: deque[_Request] = deque()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._batch = Batch(model)  # the worker's
+        self._running: list[_Request] = []  # the worker's
+
+    @property
+    def model(self) -> str:
+        """The id callers use."""
+        return self._model_id
+
+    async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
+        """Stream the model's reply; see `Runner.generate`."""
+        token_ids = self._codec.render(prompt)
+        row = self._row(token_ids, prompt.sampling)
+        parser = self._codec.parser(offered_names(prompt))
+        reply = TokenReply(parser, prompt.sampling.stop, len(token_ids))
+        request = _Request(row, asyncio.get_running_loop())
+        self._submit(request)
+        last = -1
+        try:
+            while not (request.over or reply.stopped):
+                await request.arrived.wait()
+                request.arrived.clear()
+                arrived, request.token_ids = request.token_ids, []
+                last = arrived[-1] if arrived else last
+                for delta in reply.push(arrived):
+                    yield delta
+        finally:
+            request.abandoned = True
+        if request.failure is not None:
+            raise RunnerUnavailable("the model failed") from request.failure
+        for item in reply.finish(hit_limit=last not in row.stop):
+            yield item
+
+    async def ready(self) -> bool:
+        """Return whether another request would be taken."""
+        with self._changed:
+            return not self._stopping and len(self._waiting) < self._options.max_waiting
+
+    async def aclose(self) -> None:
+        """Stop the worker; replies that are under way fail."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def _row(self, token_ids: list[int], sampling: Sampling) -> Row:
+        room = self._context_length - len(token_ids)
+        if room <= 0:
+            raise PromptRejected(
+                f"the prompt has {len(token_ids)} tokens, the context {self._context_length}",
+                code="context_length_exceeded",
+            )
+        temperature, top_p = sampling.temperature, sampling.top_p
+        draw = make_draw(
+            self._options.temperature if temperature is None else temperature,
+            1.0 if top_p is None else top_p,
+            sampling.seed,
+            self._model.device,
+        )
+        stop = frozenset(self._codec.stop_token_ids)
+        return Row(token_ids, draw, stop, min(sampling.max_tokens or room, room))
+
+    def _submit(self, request: _Request) -> None:
+        with self._changed:
+            if self._stopping:
+                raise RunnerUnavailable("the runner is closed")
+            if len(self._waiting) >= self._options.max_waiting:
+                raise RunnerUnavailable("the model is overloaded")
+            self._waiting.append(request)
+            if self._thread is None:
+                # A daemon, so that a process that forgot to close its runner can still end.
+                self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    # What follows runs on the worker thread.
+
+    def _work(self) -> None:
+        if self._options.threads is not None:
+            torch.set_num_threads(self._options.threads)
+        while self._admit():
+            self._batch.leave(request.row for request in self._running if request.abandoned)
+            self._running = [request for request in self._running if not request.abandoned]
+            if len(self._batch):
+                self._step()
+        self._fail(RunnerUnavailable("the runner is closed"))
+
+    def _admit(self) -> bool:
+        """Wait for something to do and take requests in; False means stop."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._waiting or self._running)
+            if self._stopping:
+                self._running += self._waiting
+                return False
+            while self._waiting and len(self._running) < self._options.max_rows:
+                request = self._waiting.popleft()
+                if not request.abandoned:
+                    self._running.append(request)
+                    self._batch.join(request.row)
+        return True
+
+    def _step(self) -> None:
+        try:
+            self._batch.step()
+        except Exception as failure:  # noqa: BLE001 - ends these replies, not the worker
+            self._fail(failure)
+            self._batch = Batch(self._model)
+            return
+        self._tell(
+            (request, request.row.fresh, request.row.over, request.row.failure)
+            for request in self._running
+            if request.row.fresh or request.row.over
+        )
+        for request in self._running:
+            request.row.fresh = []
+        self._running = [request for request in self._running if not request.row.over]
+
+    def _fail(self, failure: Exception) -> None:
+        self._tell((request, [], True, failure) for request in self._running)
+        self._running = []
+
+    def _tell(self, news: Iterable[_News]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_News]] = {}
+        for each in news:
+            by_loop.setdefault(each[0].loop, []).append(each)
+        for loop, batch in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_receive, batch)
+            except RuntimeError:  # the loop is closed: nobody is left to read these replies
+                for request, *_ in batch:
+                    request.abandoned = True
+
+
+def _receive(news: list[_News]) -> None:
+    """Hand tokens to the replies that wait for them; runs on their event loop."""
+    for request, token_ids, over, failure in news:
+        request.token_ids += token_ids
+        request.over, request.failure = over, failure
+        request.arrived.set()
+
+
+def _context_length(model: Any) -> int:  # noqa: ANN401 - transformers ships no types
+    length: int = model.config.get_text_config().max_position_embeddings
+    return length
