@@ -1,4 +1,4 @@
-"""A gpt-oss of random weights: small, and never the same token twice in a row for long."""
+"""The real encoding, and a gpt-oss of random weights that never repeats a token for long."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ import pytest
 import torch
 from transformers import GptOssConfig, GptOssForCausalLM
 
+from model_runner.harmony import load_harmony
 from model_runner.types import Channel, Delta, Finish, FinishReason, Usage
 
 VOCABULARY = 96
 STOP = 95
+
+
+@pytest.fixture(scope="session")
+def harmony(tmp_path_factory):
+    return load_harmony(tmp_path_factory.mktemp("vocabulary"))
 
 
 @pytest.fixture(scope="session")
