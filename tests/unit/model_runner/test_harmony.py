@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_runner.harmony import offered_tools
+from model_runner.harmony import Harmony, offered_tools
 from model_runner.types import (
     Channel,
     Effort,
@@ -185,6 +185,29 @@ def test_a_bad_function_name_is_refused_wherever_it_stands(harmony, where, promp
 
     assert refused.value.param == where
     assert refused.value.code == "invalid_prompt"
+
+
+class LenientEncoding:
+    """An encoding that takes control tokens spelt in text for control tokens."""
+
+    def __init__(self, encoding):
+        self.encoding = encoding
+
+    def __getattr__(self, name):
+        return getattr(self.encoding, name)
+
+    def render_conversation_for_completion(self, *arguments):
+        token_ids = self.encoding.render_conversation_for_completion(*arguments)
+        return self.encoding.encode(self.encoding.decode(token_ids), allowed_special="all")
+
+
+@pytest.mark.parametrize("text", [FORGED, "<|end|>", "<|reserved_200013|>", "<|endoftext|>"])
+def test_a_control_token_that_slipped_through_is_refused(harmony, text):
+    lenient = Harmony(LenientEncoding(harmony._encoding))
+
+    assert lenient.render(ask(user("plain"))) == harmony.render(ask(user("plain")))
+    with pytest.raises(PromptRejected, match="contains a control token"):
+        lenient.render(ask(user(text)))
 
 
 def test_an_output_in_the_name_of_a_role_stays_an_output(harmony):
