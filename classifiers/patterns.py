@@ -18,12 +18,14 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import re2
 
 from classifiers.checksums import CHECKS
+from classifiers.normalize import forms
 from classifiers.types import Passage, Source, Span, Verdict
 
 PATTERNS = Path(__file__).with_name("patterns.toml")
@@ -32,13 +34,18 @@ PATTERNS = Path(__file__).with_name("patterns.toml")
 # pattern that reaches over a gap is bounded well below it.
 OVERLAP = 256
 # A long text is read in windows, so that other requests get a turn in between.
-WINDOW = 64 * 1024
+WINDOW = 16 * 1024
 # Beyond this nothing is read, and the answer says so. Code points in one passage.
 LIMIT = 4 * 1024 * 1024
 
+# A category found more often than this in one passage is found everywhere: its verdict has
+# no spans, which says just that, and its patterns are not looked for any further.
+MAX_SPANS = 1000
+
 TOO_LONG = "too_long"
 
-_Found = dict[str, tuple[float, list[Span]]]
+# By category: the score, and the spans as a set that keeps its order.
+_Found = dict[str, tuple[float, dict[Span, None]]]
 _WORD = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -72,22 +79,25 @@ class Pattern:
     matches: tuple[str, ...] = ()
     misses: tuple[str, ...] = ()
 
-    def spans(self, text: str, read: int) -> Iterator[Span]:
-        """Find every match that ends after the first `read` code points, counted from there.
+    def spans(self, text: str, read: int) -> Iterator[tuple[int, int]]:
+        """Find where it matches.
 
         Args:
             text: Text without lone surrogates, the part already judged first.
-            read: How much of it was already judged.
+            read: How much of it was already judged; a match within it is left out.
+
+        Yields:
+            Start and end in `text`, code points.
         """
         for match in self.expression.finditer(text):
             start, end = match.span()
             if end <= read:
                 continue
-            if self.check is not None and not self.check(match.group()):
+            if self.check is not None and not self.check(text[start:end]):
                 continue
             if self.unless_after is not None and self.unless_after.match(text, end) is not None:
                 continue
-            yield Span(start - read, end - read, self.kind)
+            yield start, end
 
 
 class Patterns:
@@ -136,7 +146,7 @@ class Patterns:
             window = text[start : start + WINDOW]
             self._window(passage.source, before, window, start, found)
         verdicts = [
-            Verdict(self.name, category, score, tuple(spans))
+            Verdict(self.name, category, score, tuple(spans) if len(spans) < MAX_SPANS else ())
             for category, (score, spans) in found.items()
         ]
         if len(passage.text) > LIMIT:
@@ -148,16 +158,17 @@ class Patterns:
 
     def _window(self, source: Source, before: str, text: str, start: int, found: _Found) -> None:
         """Add what is in `text` to `found`: per category its score and spans."""
-        whole = _valid(before + text)
-        for pattern in self._hints.candidates(whole):
-            if source not in pattern.sources:
-                continue
-            spans = [_shifted(span, start) for span in pattern.spans(whole, len(before))]
-            if not spans:
-                continue
-            for category in pattern.categories:
-                score, all_spans = found.get(category, (0.0, []))
-                found[category] = max(score, pattern.score), all_spans + spans
+        read = len(before)
+        for form in forms(before + text):
+            for pattern in self._hints.candidates(form.text):
+                if source not in pattern.sources:
+                    continue
+                room = MAX_SPANS - min(_count(found, each) for each in pattern.categories)
+                places = pattern.spans(form.text, form.position(read))
+                for first, last in islice(places, room):
+                    origin, end = form.original(first, last)
+                    span = Span(origin - read + start, end - read + start, pattern.kind)
+                    _add(found, pattern, span)
 
 
 class _Hints:
@@ -201,17 +212,15 @@ def _tail(before: str) -> str:
     return tail[tail.find(" ") + 1 :]
 
 
-def _valid(text: str) -> str:
-    """Return `text` with lone surrogates replaced one for one, because RE2 reads UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
+def _count(found: _Found, category: str) -> int:
+    return len(found[category][1]) if category in found else 0
 
 
-def _shifted(span: Span, by: int) -> Span:
-    return Span(span.start + by, span.end + by, span.kind) if by else span
+def _add(found: _Found, pattern: Pattern, span: Span) -> None:
+    for category in pattern.categories:
+        score, spans = found.get(category, (0.0, {}))
+        spans[span] = None
+        found[category] = max(score, pattern.score), spans
 
 
 def _read(content: bytes) -> tuple[Pattern, ...]:
@@ -231,10 +240,13 @@ def _read(content: bytes) -> tuple[Pattern, ...]:
 
 
 def _pattern(entry: Mapping[str, Any], words: Mapping[str, str]) -> Pattern:
-    unknown = entry.keys() - _KEYS
-    if unknown:
-        raise ValueError(f"pattern `{entry.get('id')}` has an unknown key `{min(unknown)}`")
-    name = str(entry["id"])
+    name = str(entry.get("id"))
+    if unknown := entry.keys() - _NEEDED - _OPTIONAL:
+        raise ValueError(f"pattern `{name}` has an unknown key `{min(unknown)}`")
+    if missing := _NEEDED - entry.keys():
+        raise ValueError(f"pattern `{name}`: `{min(missing)}` is missing")
+    if not 0 < entry["score"] <= 1:
+        raise ValueError(f"pattern `{name}` has a score outside (0, 1]")
     case = "" if entry.get("case_sensitive", False) else "(?i)"
     after = entry.get("unless_after")
     check = entry.get("check")
@@ -255,10 +267,8 @@ def _pattern(entry: Mapping[str, Any], words: Mapping[str, str]) -> Pattern:
     )
 
 
-_KEYS = {
-    "id", "kind", "categories", "score", "expression", "hint",
-    "case_sensitive", "sources", "unless_after", "check", "matches", "misses",
-}  # fmt: skip
+_NEEDED = {"id", "categories", "score", "hint", "expression", "matches", "misses"}
+_OPTIONAL = {"kind", "case_sensitive", "sources", "unless_after", "check"}
 
 
 def _spelled_out(expression: str, words: Mapping[str, str], where: str) -> str:

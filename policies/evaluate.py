@@ -84,7 +84,7 @@ def _silent(
     """Return whether everyone was asked and nobody had anything to say: the usual case."""
     return (
         rule.category not in found
-        and rule.category in covered
+        and bool(covered.get(rule.category))
         and not rule.classifiers
         and all(band.gte > 0 for band in rule.bands)
     )
@@ -98,20 +98,21 @@ def _apply(
     answered = [verdict.score for verdict in counting if verdict.score is not None]
     missing = len(answered) < len(counting) or not _asked(rule, covered)
     score = max(answered, default=None if missing else 0.0)
-    band = _band(rule, score)
+    band = _band(rule, score or 0.0)  # whatever a missing answer would be, it is not below 0
     if band is None and not missing:
         return None
     matched = band.action if band else Action.ALLOW
     # A missing answer is not a low score: an attacker who can crash or time out one
     # classifier must not thereby pass it. Nor may it hide what another one saw.
     fallback = rule.on_unavailable.get(stage, Action.BLOCK) if missing else Action.ALLOW
+    blind = band is None or fallback > matched or fallback == matched == Action.REDACT
     return RuleOutcome(
         rule=rule.id,
         category=rule.category,
         score=score,
         action=max(matched, fallback),
         shadow=rule.mode is Mode.SHADOW,
-        unavailable=missing and (band is None or fallback > matched),
+        unavailable=missing and blind,
         strike=band.strike if band else False,
         escalate=band.escalate if band else None,
     )
@@ -127,10 +128,8 @@ def _asked(rule: Rule, covered: Mapping[str, frozenset[str]]) -> bool:
     return rule.classifiers <= names if rule.classifiers else bool(names)
 
 
-def _band(rule: Rule, score: float | None) -> Band | None:
+def _band(rule: Rule, score: float) -> Band | None:
     """Return the strictest band that the score reaches; the higher one among equals."""
-    if score is None:
-        return None
     reached = [band for band in rule.bands if score >= band.gte]
     return max(reached, key=lambda band: (band.action, band.gte), default=None)
 
@@ -142,18 +141,21 @@ def _redactions(
     for rule, outcome in enforced:
         if outcome.action is not Action.REDACT:
             continue
-        if outcome.unavailable:
-            # Nobody could say what to hide, so all of it is hidden.
-            for index, passage in enumerate(assessment.passages):
-                redactions[Redaction(index, Span(0, len(passage.text), rule.category))] = None
+        floor = min((band.gte for band in rule.bands if band.action is Action.REDACT), default=0.0)
+        if outcome.unavailable or floor <= 0:
+            # Nobody could say what to hide, or everything matches: all of it is hidden.
+            for index in range(len(assessment.passages)):
+                redactions[Redaction(index, _whole(assessment, index, rule))] = None
             continue
-        floor = min(band.gte for band in rule.bands if band.action is Action.REDACT)
         for index, verdict in found[rule.category]:
             if _counts(rule, verdict) and verdict.score is not None and verdict.score >= floor:
-                whole = Span(0, len(assessment.passages[index].text), rule.category)
-                for span in verdict.spans or (whole,):
+                for span in verdict.spans or (_whole(assessment, index, rule),):
                     redactions[Redaction(index, span)] = None
     return tuple(redactions)
+
+
+def _whole(assessment: Assessment, index: int, rule: Rule) -> Span:
+    return Span(0, len(assessment.passages[index].text), rule.category)
 
 
 def _scores(

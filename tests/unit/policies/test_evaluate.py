@@ -292,9 +292,7 @@ def called_for(rule, stage, assessment):
     ]
     if not asked or rule.classifiers - asked or None in heard:
         yield rule.on_unavailable.get(stage, Action.BLOCK)
-    else:
-        heard.append(0.0)
-    for score in heard:
+    for score in [0.0, *heard]:
         yield from (band.action for band in rule.bands if score is not None and score >= band.gte)
 
 

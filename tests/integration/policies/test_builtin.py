@@ -1,0 +1,85 @@
+"""The policies we ship, as files, together with the classifiers we ship."""
+
+import pytest
+
+from classifiers.panel import Panel
+from classifiers.patterns import Patterns
+from classifiers.types import Passage, Source
+from policies.evaluate import evaluate
+from policies.lint import lint
+from policies.load import BUILTIN, PolicyError, builtin_names, failure, load_policy, read_policy
+from policies.testing import run_score_tests, run_text_tests
+from policies.types import STAGE_OF, Action
+
+PANEL = Panel([Patterns()])
+
+
+async def judge(passages):
+    return await PANEL.judge(passages, 60_000)
+
+
+async def decide(source, text):
+    policy = load_policy("baseline")
+    return evaluate(policy, STAGE_OF[source], await judge([Passage(source, text)]))
+
+
+@pytest.mark.parametrize("name", builtin_names())
+async def test_every_inline_test_passes_with_the_embedded_classifiers(name):
+    file = read_policy(name)
+    outcomes = (
+        *run_score_tests(file.policy, file.tests),
+        *await run_text_tests(file.policy, file.tests, judge),
+    )
+
+    assert [failure(outcome) for outcome in outcomes if not outcome.passed] == []
+    assert len(outcomes) == len(file.tests)
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_a_policy_we_ship_has_no_findings(name):
+    assert lint(read_policy(name)) == ()
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_every_category_we_rule_on_is_covered_by_the_embedded_classifiers(name):
+    assert set(load_policy(name).categories) <= set(PANEL.covered)
+
+
+async def test_a_credential_in_a_thought_stops_the_reply():
+    decision = await decide(
+        Source.ANALYSIS,
+        "The key sk-proj-FAKE9tQ2vL7xW4mZ8bN3kR6yH1dJ5sP0gT2cU9eF4aX7 was rejected.",
+    )
+
+    assert decision.action is Action.BLOCK
+    assert decision.determining_rules == ("secret-leak",)
+
+
+async def test_a_card_number_in_a_reply_is_hidden_where_it_stands():
+    text = "Your card 4111 1111 1111 1111 is active."
+    decision = await decide(Source.FINAL, text)
+
+    (redaction,) = decision.redactions
+    assert decision.action is Action.REDACT
+    assert text[redaction.span.start : redaction.span.end] == "4111 1111 1111 1111"
+    assert redaction.span.kind == "card"
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(PolicyError, match=r"missing\.yaml:1:1: cannot read the file: no such file"):
+        load_policy(tmp_path / "missing.yaml")
+
+
+def test_a_policy_that_fails_its_own_test_does_not_load(tmp_path):
+    path = tmp_path / "mine.yaml"
+    text = (
+        (BUILTIN / "baseline.yaml")
+        .read_text()
+        .replace("violent: 0.90}}, expect: block", "violent: 0.90}}, expect: allow")
+    )
+    path.write_text(text)
+
+    with pytest.raises(
+        PolicyError, match=r"mine\.yaml:\d+:\d+: test `at the threshold` of rule `violent-crime`"
+    ):
+        load_policy(path)

@@ -1,0 +1,244 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.load import PolicyError, parse_policy
+from policies.types import Action, Mode, Stage
+
+POLICY = """\
+apiVersion: ostiary/v1
+kind: Policy
+metadata: {id: acme, version: 1.2.3, owner: ts@acme.example}
+defaults:
+  on_unavailable: {input: review}
+  deadline_ms: 250
+categories:
+  weapons: {severity: high, rationale: "because", clause: "1"}
+rules:
+  - id: no-weapons
+    category: weapons
+    stages: [input, output]
+    bands:
+      - {gte: 0.5, actions: [flag]}
+      - {gte: 0.9, actions: [block, strike, {escalate: oncall}]}
+    code: weapons
+    message: {user: "no", developer: "weapons"}
+    tests:
+      - {name: high, given: {stage: input, scores: {weapons: 0.9}}, expect: block}
+      - {name: low, given: {stage: input, scores: {weapons: 0.49}}, expect: allow}
+"""
+
+
+def parse(text=POLICY):
+    return parse_policy(text.encode())
+
+
+def changed(old, new):
+    assert POLICY.count(old) >= 1
+    return POLICY.replace(old, new, 1)
+
+
+def mistakes(text):
+    with pytest.raises(PolicyError) as caught:
+        parse(text)
+    return caught.value.lines()
+
+
+def test_a_policy_says_what_its_file_says():
+    policy = parse().policy
+    (rule,) = policy.rules
+
+    assert (policy.id, policy.version, policy.deadline_ms) == ("acme", "1.2.3", 250)
+    assert policy.max_unscreened_chars == 0
+    assert policy.categories["weapons"].severity == "high"
+    assert rule.stages == {Stage.INPUT, Stage.OUTPUT}
+    assert rule.mode is Mode.ENFORCE
+    assert (rule.code, rule.user_message, rule.developer_message) == ("weapons", "no", "weapons")
+
+
+def test_bands_are_sorted_and_carry_their_side_effects():
+    upper, lower = parse().policy.rules[0].bands
+
+    assert (upper.gte, upper.action, upper.strike, upper.escalate) == (
+        0.9,
+        Action.BLOCK,
+        True,
+        "oncall",
+    )
+    assert (lower.gte, lower.action, lower.strike, lower.escalate) == (
+        0.5,
+        Action.FLAG,
+        False,
+        None,
+    )
+
+
+def test_on_unavailable_is_the_rules_then_the_defaults_then_block():
+    own = changed("    code: weapons\n", "    on_unavailable: {output: flag}\n")
+    (rule,) = parse(own).policy.rules
+
+    assert rule.on_unavailable[Stage.OUTPUT] is Action.FLAG
+    assert rule.on_unavailable[Stage.INPUT] is Action.REVIEW
+    assert rule.on_unavailable[Stage.REASONING] is Action.BLOCK
+
+
+def test_one_word_for_on_unavailable_holds_at_every_stage():
+    own = changed("    code: weapons\n", "    on_unavailable: flag\n")
+
+    assert set(parse(own).policy.rules[0].on_unavailable.values()) == {Action.FLAG}
+
+
+def test_comments_spacing_and_spelled_out_defaults_do_not_change_the_digest():
+    spelled = changed(
+        "stages: [input, output]", "stages: [input, output]  # both\n    mode: enforce"
+    )
+
+    assert parse(spelled).policy.digest == parse().policy.digest
+
+
+def test_any_change_of_meaning_changes_the_digest():
+    assert parse(changed("0.5", "0.51")).policy.digest != parse().policy.digest
+
+
+def test_tests_keep_their_place():
+    assert [(test.name, test.line) for test in parse().tests] == [("high", 19), ("low", 20)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        (
+            "category: weapons",
+            "categry: weapons",
+            "11:5: unknown key `categry`; did you mean `category`?",
+        ),
+        ("category: weapons", "", "10:5: key `category` is missing"),
+        (
+            "category: weapons",
+            "category: weapon",
+            "11:15: unknown category `weapon`; did you mean `weapons`?",
+        ),
+        (
+            "[input, output]",
+            "[inptu, output]",
+            "12:14: unknown stage `inptu`; did you mean `input`?",
+        ),
+        ("[input, output]", "[]", "12:13: `stages`: list should have at least 1 item"),
+        ("[input, output]", "[input, input]", "12:21: `input` is listed twice"),
+        ("[flag]", "[flga]", "14:30: unknown action `flga`; did you mean `flag`?"),
+        ("[flag]", "[flag, warn]", "14:9: a band takes one main action"),
+        ("gte: 0.5", "gte: 1.5", "14:15: `gte`: input should be less than or equal to 1"),
+        ("gte: 0.5", "gte: .nan", "14:15: `gte`: input should be a valid number"),
+        ("gte: 0.5", "gte: true", "14:15: `gte`: input should be a valid number"),
+        ("gte: 0.5", "gte: 0.9", "15:9: another band starts at 0.9 too"),
+        ("gte: 0.9", "gte: 0.1", "15:9: of two bands, the higher one must not be the milder one"),
+        ("expect: block", "expect: blok", "19:77: unknown action `blok`; did you mean `block`?"),
+        (
+            "stage: input, scores",
+            "stage: reasoning, scores",
+            "the rule does not apply at stage `reasoning`",
+        ),
+        (
+            "scores: {weapons: 0.9}",
+            "scores: {wepons: 0.9}",
+            "19:53: unknown category `wepons`; did you",
+        ),
+        (", scores: {weapons: 0.9}", "", "19:29: a test gives either `text`, or `scores`"),
+        ("input: review", "inputs: review", "5:20: unknown key `inputs`; did you mean `input`?"),
+        ("input: review", "input: redact", "5:27: `redact` needs to know where"),
+        ("deadline_ms: 250", "deadline_ms: 0", "6:16: `deadline_ms`: input should be greater"),
+        (
+            "deadline_ms: 250",
+            "deadline_ms: 2.5",
+            "6:16: `deadline_ms`: input should be a valid int",
+        ),
+        ("severity: high", "severity: hgh", "8:23: unknown severity `hgh`; did you mean `high`?"),
+        ("version: 1.2.3", "version: 1.2", "3:31: `version`: input should be a valid string"),
+        ("id: no-weapons", "id: No Weapons", "10:9: `id`: string should match pattern"),
+        (
+            "ostiary/v1",
+            "ostiary/v2",
+            "1:13: unknown apiVersion `ostiary/v2`; did you mean `ostiary/v1`?",
+        ),
+        ("kind: Policy", "kind: Policy\nkind: Policy", "3:1: key `kind` is given twice"),
+        ("code: weapons", "mode: shadwo", "16:11: unknown mode `shadwo`; did you mean `shadow`?"),
+    ],
+)
+def test_a_mistake_is_named_where_it_stands(old, new, line):
+    assert any(line in mistake for mistake in mistakes(changed(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("rules:", "includes: []\nrules:", "includes"),
+        ("rules:", "exceptions: []\nrules:", "exceptions"),
+        ("rules:", "redactors: {}\nrules:", "redactors"),
+        ("rules:", "enforcement: {}\nrules:", "enforcement"),
+        ("owner:", "effective: {}, owner:", "effective"),
+        ("deadline_ms: 250", "durability: before_response", "durability"),
+        ("code: weapons", "when: 'true'", "when"),
+        ("code: weapons", "scope: {tiers: [pro]}", "scope"),
+        ("code: weapons", "escalate_at: 0.4", "escalate_at"),
+        ("code: weapons", "locked: true", "locked"),
+        ("code: weapons", "exemptible: false", "exemptible"),
+        ("code: weapons", "mode: {canary: 5}", "canary"),
+    ],
+)
+def test_what_this_version_cannot_do_is_refused_by_name(old, new, key):
+    (mistake,) = mistakes(changed(old, new))
+
+    assert f"`{key}` is not supported by this version" in mistake
+
+
+def test_two_rules_cannot_share_an_id():
+    (mistake,) = mistakes(POLICY + POLICY[POLICY.index("  - id:") :])
+
+    assert mistake == "policy.yaml:21:9: rule id `no-weapons` is taken by the rule in line 10"
+
+
+def test_all_mistakes_are_reported_in_file_order():
+    text = (
+        changed("kind: Policy", "kind: Polic")
+        .replace("[flag]", "[flga]")
+        .replace("  weapons:", "  Weapons:")
+    )
+
+    assert [line.split(": ")[0] for line in mistakes(text)] == [
+        "policy.yaml:2:7",
+        "policy.yaml:8:3",
+        "policy.yaml:14:30",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "just text", "null", "a: [", "rules: 5"])
+def test_what_is_no_policy_at_all_is_refused(text):
+    assert mistakes(text)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                ["id", "rules", "bands", "gte", "when", "on_unavailable", "input", "tests", "given"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
+PARTS = ["metadata", "defaults", "categories", "rules"]
+
+
+@given(st.sampled_from(PARTS), VALUES)
+def test_any_part_in_any_shape_is_parsed_or_refused(part, value):
+    lines = [line for line in POLICY.splitlines() if not line.startswith(" ")]
+    kept = [line for line in lines if not line.startswith(part)]
+    text = "\n".join([*kept, f"{part}: {json.dumps(value)}"])
+
+    assert mistakes(text)
