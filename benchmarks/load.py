@@ -24,6 +24,7 @@ class Load:
         first_byte_s: Time to the first body byte of each reply, seconds.
         total_s: Time to the last byte of each reply, seconds.
         failures: Replies whose status was not 200, by status.
+        gateway_cpu_s: Processor time the gateway used meanwhile, seconds.
     """
 
     requests: int = 0
@@ -31,6 +32,7 @@ class Load:
     first_byte_s: list[float] = field(default_factory=list)
     total_s: list[float] = field(default_factory=list)
     failures: dict[int, int] = field(default_factory=dict)
+    gateway_cpu_s: float = 0.0
 
     @property
     def per_second(self) -> float:

@@ -79,16 +79,26 @@ def chat_body(*, stream: bool) -> bytes:
     return json.dumps({"model": MODEL, "messages": [message], "stream": stream}).encode()
 
 
-def measure(ports: dict[str, int], *, seconds: float, rounds: int) -> dict[str, list[Load]]:
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time a process has used so far, seconds (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(
+    ports: dict[str, int], gateway_pid: int, modes: list[str], *, seconds: float, rounds: int
+) -> dict[str, list[Load]]:
     """Measure every party by turns; returns the runs by `party mode`."""
     runs: dict[str, list[Load]] = {}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         for _ in range(rounds):
-            for mode in ("unary", "streamed"):
+            for mode in modes:
                 for party, port in ports.items():
                     body = chat_body(stream=mode == "streamed")
                     request = request_bytes("/v1/chat/completions", body, KEY)
+                    before = cpu_seconds(gateway_pid)
                     load = runner.run(run_load(port, request, clients=CLIENTS, seconds=seconds))
+                    load.gateway_cpu_s = cpu_seconds(gateway_pid) - before
                     runs.setdefault(f"{party} {mode}", []).append(load)
     return runs
 
@@ -98,16 +108,19 @@ def report(runs: dict[str, list[Load]]) -> None:
     rate = {
         name: statistics.median(load.per_second for load in loads) for name, loads in runs.items()
     }
-    heads = ("requests/s", "of direct", "first token p50", "total p50", "p99")
-    print(f"{'':18}{heads[0]:>12}{heads[1]:>11}{heads[2]:>17}{heads[3]:>11}{heads[4]:>9}")
+    heads = ("requests/s", "of direct", "first token p50", "total p50", "p99", "gateway CPU")
+    print(
+        f"{'':18}{heads[0]:>12}{heads[1]:>11}{heads[2]:>17}{heads[3]:>11}{heads[4]:>9}{heads[5]:>13}"
+    )
     for name, loads in runs.items():
         direct = rate["direct " + name.split()[1]]
         first = statistics.median(s for load in loads for s in load.first_byte_s) * 1000
         totals = sorted(s * 1000 for load in loads for s in load.total_s)
+        cpu_ms = sum(load.gateway_cpu_s for load in loads) / sum(load.requests for load in loads) * 1000
         p99 = totals[int(len(totals) * 0.99)]
         print(
             f"{name:18}{rate[name]:12.0f}{rate[name] / direct:11.1%}"
-            f"{first:14.1f} ms{statistics.median(totals):8.1f} ms{p99:6.1f} ms"
+            f"{first:14.1f} ms{statistics.median(totals):8.1f} ms{p99:6.1f} ms{cpu_ms:10.2f} ms"
         )
         failures = {status: n for load in loads for status, n in load.failures.items()}
         if failures:
@@ -119,6 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one run")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind")
+    parser.add_argument("--modes", nargs="+", default=["unary", "streamed"], help="what to run")
     parser.add_argument("--profile", metavar="FILE", help="py-spy profile of the gateway")
     args = parser.parse_args()
     engine_port, gateway_port = free_port(), free_port()
@@ -145,6 +159,8 @@ def main() -> None:
         profiler = _profiler(args.profile, gateway_pid) if args.profile else None
         runs = measure(
             {"direct": engine_port, "ostiary": gateway_port},
+            gateway_pid,
+            args.modes,
             seconds=args.seconds,
             rounds=args.rounds,
         )
@@ -154,7 +170,7 @@ def main() -> None:
 
 
 def _profiler(file: str, pid: int) -> subprocess.Popen[bytes]:
-    command = ["py-spy", "record", "-p", str(pid), "-o", file, "-f", "raw", "-d", "30"]
+    command = ["py-spy", "record", "-p", str(pid), "-o", file, "-f", "raw", "-d", "16", "-r", "400", "--gil"]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

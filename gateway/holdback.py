@@ -58,14 +58,16 @@ class Holdback:
     Args:
         budget: How many code points of the final channel may be out but not yet
             judged; the policy's `max_unscreened_chars`. 0 lets nothing out early.
+        first_chars: Shortest first passage of a message, unless the message ends.
     """
 
-    def __init__(self, budget: int = 0):
+    def __init__(self, budget: int = 0, first_chars: int = FIRST_CHARS):
         self._budget = budget
+        self._first_chars = first_chars
         self._open: Delta | None = None  # the message being spoken: channel, number, tool
         self._text = ""  # not yet judged
         self._before = ""
-        self._target = FIRST_CHARS
+        self._target = first_chars
         self._ahead = 0
 
     def push(self, delta: Delta) -> list[Held | Ahead]:
@@ -74,7 +76,7 @@ class Holdback:
         if self._open is None or delta.message != self._open.message:
             ready.extend(self.flush())
             self._open = delta
-            self._before, self._target = "", FIRST_CHARS
+            self._before, self._target = "", self._first_chars
             self._text = delta.text
         else:
             self._text += delta.text

@@ -16,14 +16,14 @@ reasoning (that is `gateway.api`, which is told what is reasoning).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from classifiers.types import Assessment, Passage
 from gateway.exchange import Exchange
-from gateway.holdback import Ahead, Held, Holdback
+from gateway.holdback import FIRST_CHARS, LARGEST_CHARS, Ahead, Held, Holdback
 from gateway.passages import prompt_portions, redact, redact_prompt, reply_passage
 from gateway.types import Outcome
 from model_runner.types import Channel, Delta, Finish, Runner, RunnerTimeout
@@ -46,12 +46,15 @@ class DecisionLog(Protocol):
         """Open an exchange; closing writes its terminal entry, on every exit path."""
         ...
 
-    async def record(self, exchange: Exchange, decision: Decision) -> str:
-        """Return the decision's id once it is durable. Raises `AuditUnavailable`."""
+    def record(self, exchange: Exchange, decision: Decision) -> Awaitable[str]:
+        """Queue the decision; awaiting it returns its id once it is durable.
+
+        Both raise `AuditUnavailable`.
+        """
         ...
 
-    async def stream_started(self, exchange: Exchange) -> None:
-        """Return once it is durable that bytes are about to leave."""
+    def stream_started(self, exchange: Exchange) -> Awaitable[None]:
+        """Queue that bytes are about to leave; awaiting it returns once that is durable."""
         ...
 
 
@@ -79,6 +82,20 @@ Reply: TypeAlias = Admitted | Delta | Refusal | Finish
 
 
 @dataclass(frozen=True, slots=True)
+class _Judged:
+    """Something that may leave as soon as the decisions about it are durable."""
+
+    item: Delta | Refusal | Finish
+    recorded: Sequence[Awaitable[object]]
+
+    async def released(self) -> Delta | Refusal | Finish:
+        """Return the item once it may leave. Raises `AuditUnavailable`."""
+        for durable in self.recorded:
+            await durable
+        return self.item
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """Runner, classifiers and log, wired once in `gateway.app`.
 
@@ -99,6 +116,10 @@ class Pipeline:
     async def answer(self, exchange: Exchange) -> AsyncGenerator[Reply]:
         """Stream the judged reply: `Admitted`, deltas, then one `Finish` or `Refusal`.
 
+        A reader of a stream gets each delta as soon as its decision is durable. A unary
+        caller has no use for a part, so everything of it is made durable at once, by the
+        commit that holds the terminal record.
+
         Deltas of the analysis channel are judged thoughts; who may see them is the
         wire format's business. A prompt that is blocked yields one `Refusal` alone.
 
@@ -106,59 +127,67 @@ class Pipeline:
             RunnerError: If the model failed; what was yielded before stands.
             AuditUnavailable: If a decision could not be made durable.
         """
-        last: Refusal | Finish | None
+        kept: list[_Judged] = []
         async with self.log.exchange(exchange):
-            last = await self._judge_prompt(exchange)
-            if last is None:
-                if exchange.stream:
-                    await self.log.stream_started(exchange)
+            refusal = await self._judge_prompt(exchange)
+            if refusal is not None:
+                kept.append(refusal)
+            else:
                 yield Admitted()
-                async with aclosing(self._judged(exchange)) as released:
-                    async for item in released:
-                        if isinstance(item, Delta):
-                            yield item
+                async with aclosing(self._judged(exchange)) as reply:
+                    async for judged in reply:
+                        if exchange.stream and isinstance(judged.item, Delta):
+                            yield await judged.released()
                         else:
-                            last = item
-        if last is not None:  # the terminal record is durable: now the caller may know
-            yield last
+                            kept.append(judged)
+        for judged in kept:  # the terminal record is durable: now the caller may know
+            yield await judged.released()
 
     async def moderate(self, exchange: Exchange, passages: Sequence[Passage]) -> list[Decision]:
         """Judge each passage as input by itself, record the decisions, and ask no model."""
         async with self.log.exchange(exchange):
-            decisions = [
-                await self._decide(exchange, Stage.INPUT, (passage,)) for passage in passages
-            ]
+            taken = [await self._decide(exchange, Stage.INPUT, (passage,)) for passage in passages]
+            for _, durable in taken:
+                await durable
             exchange.outcome = Outcome.COMPLETED
-        return decisions
+        return [decision for decision, _ in taken]
 
-    async def _judge_prompt(self, exchange: Exchange) -> Refusal | None:
+    async def _judge_prompt(self, exchange: Exchange) -> _Judged | None:
+        """Judge all of the prompt; return the refusal, or None once the model may be asked."""
+        recorded: list[Awaitable[object]] = []
         for portion in prompt_portions(exchange.prompt):
-            decision = await self._decide(exchange, portion.stage, portion.passages)
+            decision, durable = await self._decide(exchange, portion.stage, portion.passages)
+            recorded.append(durable)
             if not decision.released:
-                return _refuse(exchange, decision, prompt=True)
+                return _Judged(_refuse(exchange, decision, prompt=True), recorded)
             if decision.redactions:
                 exchange.prompt = redact_prompt(exchange.prompt, portion, decision.redactions)
+        if exchange.stream:
+            recorded.append(self.log.stream_started(exchange))
+        for durable in recorded:  # queued together, so this is one commit
+            await durable
         return None
 
-    async def _judged(self, exchange: Exchange) -> AsyncGenerator[Delta | Refusal | Finish]:
+    async def _judged(self, exchange: Exchange) -> AsyncGenerator[_Judged]:
         """Generate, and yield only what the policy lets out."""
         async with aclosing(self._passages(exchange)) as passages:
             async for item in passages:
                 if isinstance(item, Finish):
                     exchange.usage, exchange.outcome = item.usage, Outcome.COMPLETED
-                    yield item
+                    yield _Judged(item, ())
                 elif isinstance(item, Ahead):
-                    yield _count(exchange, item.delta)
+                    yield _Judged(_count(exchange, item.delta), ())
                 else:
                     judged = await self._judge_held(exchange, item)
-                    if isinstance(judged, Refusal):
-                        yield judged
+                    yield judged
+                    if isinstance(judged.item, Refusal):
                         return
-                    yield _count(exchange, judged)
 
     async def _passages(self, exchange: Exchange) -> AsyncGenerator[Held | Ahead | Finish]:
         """Regroup the runner's deltas into passages; stop the model when closed."""
-        holdback = Holdback(exchange.policy.max_unscreened_chars)
+        # Nobody reads the first words of a unary reply early, so its passages start large.
+        first_chars = FIRST_CHARS if exchange.stream else LARGEST_CHARS
+        holdback = Holdback(exchange.policy.max_unscreened_chars, first_chars)
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.timeout_s
         async with aclosing(self.runner.generate(exchange.prompt)) as deltas:
@@ -172,27 +201,30 @@ class Pipeline:
                 if clock() > deadline:
                     raise RunnerTimeout(f"the reply took longer than {self.timeout_s:g} s")
 
-    async def _judge_held(self, exchange: Exchange, held: Held) -> Delta | Refusal:
+    async def _judge_held(self, exchange: Exchange, held: Held) -> _Judged:
         passage = reply_passage(held.delta, held.before, exchange.prompt)
         stage = STAGE_OF[passage.source]
         stages = (stage,)
         if self.expose_reasoning and stage is Stage.REASONING:
             stages = (stage, Stage.OUTPUT)
         redactions: list[Redaction] = []
+        recorded: list[Awaitable[object]] = []
         for stage in stages:
-            decision = await self._decide(exchange, stage, (passage,))
+            decision, durable = await self._decide(exchange, stage, (passage,))
+            recorded.append(durable)
             if not decision.released:
-                return _refuse(exchange, decision, prompt=False)
+                return _Judged(_refuse(exchange, decision, prompt=False), recorded)
             redactions.extend(decision.redactions)
-        return replace(held.delta, text=redact(held.delta.text, redactions, held.ahead))
+        text = redact(held.delta.text, redactions, held.ahead)
+        return _Judged(_count(exchange, replace(held.delta, text=text)), recorded)
 
     async def _decide(
         self, exchange: Exchange, stage: Stage, passages: tuple[Passage, ...]
-    ) -> Decision:
+    ) -> tuple[Decision, Awaitable[str]]:
+        """Judge, evaluate, record; the decision may be acted on once the second is done."""
         assessment = await self.panel.judge(passages, exchange.policy.deadline_ms)
         decision = evaluate(exchange.policy, stage, assessment)
-        await self.log.record(exchange, decision)  # durable before anyone acts on it
-        return decision
+        return decision, self.log.record(exchange, decision)
 
 
 def _refuse(exchange: Exchange, decision: Decision, *, prompt: bool) -> Refusal:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import structlog
 
@@ -48,6 +49,19 @@ class _Life:
     replica: Replica
     from_seq: int  # no entry of it has a smaller replica_seq
     since: float  # monotonic, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A decision on its way into the log: await it before acting on the decision."""
+
+    id: str
+    durable: asyncio.Future[None]
+
+    def __await__(self) -> Generator[Any, None, str]:
+        """Return the decision's id once it is durable. Raises `AuditUnavailable`."""
+        yield from self.durable
+        return self.id
 
 
 class Ledger:
@@ -153,23 +167,27 @@ class Ledger:
         """
         return _Opened(self, exchange)
 
-    async def record(self, exchange: Exchange, decision: Decision) -> str:
-        """Write `decision`; return its id once it is durable, and add it to `exchange`.
+    def record(self, exchange: Exchange, decision: Decision) -> Recorded:
+        """Queue `decision` and add it to `exchange`; it may be acted on once durable.
+
+        Returns:
+            Its id, to be awaited: that returns when it is durable and raises
+            `AuditUnavailable` when it is not, and then it must not be acted on.
 
         Raises:
-            AuditUnavailable: If it is not known to be durable, so must not be acted on.
+            AuditUnavailable: If it cannot even be queued.
         """
         life = self._lives[exchange.id]
         decision_id, entry = records.decided(exchange, decision, life.subject)
-        await self._append_to(life, entry)
+        recorded = Recorded(decision_id, self._append_to(life, entry))
         exchange.decisions.append(decision)
         exchange.decision_ids.append(decision_id)
-        return decision_id
+        return recorded
 
-    async def stream_started(self, exchange: Exchange) -> None:
-        """Write, before the first byte leaves, that a stream began. Raises as `record`."""
+    def stream_started(self, exchange: Exchange) -> asyncio.Future[None]:
+        """Queue that a stream began; no byte leaves before it is durable. As `record`."""
         life = self._lives[exchange.id]
-        await self._append_to(life, records.stream_started(exchange, life.subject))
+        return self._append_to(life, records.stream_started(exchange, life.subject))
 
     async def beat(self) -> None:
         """Write this replica's heartbeat. Raises `StoreUnavailable`."""
@@ -177,10 +195,12 @@ class Ledger:
         own = (life.from_seq for life in self._lives.values() if life.replica.id == replica)
         await self._writer.beat(min(own, default=self._writer.next_seq))
 
-    async def _append_to(self, life: _Life, entry: Entry) -> None:
+    def _append_to(self, life: _Life, entry: Entry) -> asyncio.Future[None]:
         if life.replica is not self._writer.replica:
             raise AuditUnavailable("this request was declared lost in the decision log")
-        await self._writer.put(entry, admission=life.admission)
+        done = self._writer.put(entry, admission=life.admission)
+        done.add_done_callback(_retrieve)  # an exchange that ends early waits no more
+        return done
 
     def _open(self, exchange: Exchange) -> None:
         refusal = self._writer.refusal

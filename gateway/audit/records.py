@@ -85,9 +85,10 @@ def decided(exchange: Exchange, decision: Decision, subject: str | None) -> tupl
     body["rules"] = [_rule(outcome) for outcome in decision.outcomes]
     body["classifiers"] = [_classifier(receipt) for receipt in decision.receipts]
     body["coverage"] = _coverage(decision.receipts)
-    body["scores"] = [
+    body["scores"] = [  # a category that is not listed scored 0, by a classifier that answered
         {"category": category, "score": fraction(score)}
         for category, score in decision.scores.items()
+        if score != 0
     ]
     project = exchange.principal.project
     return decision_id, Entry("decision.recorded", body, exchange.id, project, id=entry_id)

@@ -18,7 +18,7 @@ NAMED_BOUNDARIES = {
     "gateway/api/converse.py",
     "gateway/api/moderations.py",
     "gateway/audit/writer.py",
-    "model_runner/local.py",
+    "model_runner/batch.py",
 }
 
 

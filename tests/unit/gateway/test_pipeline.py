@@ -1,3 +1,4 @@
+import asyncio
 from contextlib import asynccontextmanager
 
 import pytest
@@ -82,7 +83,8 @@ class MemoryLog:
     """Keeps what was recorded, in order, and what was released in between."""
 
     def __init__(self, *, breaks_after=None):
-        self.breaks_after, self.recorded, self.closed, self.started = breaks_after, [], [], 0
+        self.breaks_after, self.recorded, self.closed = breaks_after, [], []
+        self.started = self.durable = 0
 
     @asynccontextmanager
     async def exchange(self, exchange):
@@ -91,16 +93,29 @@ class MemoryLog:
         finally:
             self.closed.append(exchange)
 
-    async def record(self, exchange, decision):
+    def record(self, exchange, decision):
         if self.breaks_after is not None and len(self.recorded) >= self.breaks_after:
             raise AuditUnavailable("the decision log cannot be written")
         self.recorded.append(decision)
         exchange.decisions.append(decision)
         exchange.decision_ids.append(f"d{len(self.recorded)}")
-        return exchange.decision_ids[-1]
+        return self._commit(exchange.decision_ids[-1])
 
-    async def stream_started(self, exchange):
+    def stream_started(self, exchange):
         self.started += 1
+        return self._commit(None)
+
+    def _commit(self, answer):
+        """Be durable a little later, as a real log is."""
+        done = asyncio.get_running_loop().create_future()
+
+        def commit():
+            self.durable += 1
+            if not done.done():
+                done.set_result(answer)
+
+        asyncio.get_running_loop().call_later(0.001, commit)
+        return done
 
 
 class House:
@@ -247,18 +262,20 @@ async def test_nothing_is_released_when_the_log_cannot_be_written():
     assert house.runner.stopped
 
 
-async def test_the_decision_is_durable_before_the_text_leaves():
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_decision_is_durable_before_the_text_leaves(stream):
     house = House(final("Hi. "), DONE)
 
-    async for item in house.ask():
+    async for item in house.ask(stream=stream):
         if isinstance(item, Delta):
-            assert [decision.stage for decision in house.log.recorded][-1] is Stage.OUTPUT
+            assert house.log.recorded[-1].stage is Stage.OUTPUT
+            assert house.log.durable >= len(house.log.recorded)
 
 
 async def test_the_terminal_record_comes_before_the_last_item():
     house = House(final("Hi."), DONE)
 
-    async for item in house.ask():
+    async for item in house.ask(stream=True):
         assert bool(house.log.closed) is isinstance(item, Finish)
 
 
@@ -273,7 +290,7 @@ async def test_the_start_of_a_stream_is_recorded_before_its_first_byte():
 
 async def test_a_caller_who_hangs_up_stops_the_model_and_leaves_one_closed_exchange():
     house = House(final("One. " * 40), final("Two."), DONE)
-    stream = house.ask()
+    stream = house.ask(stream=True)
 
     await anext(stream)
     await anext(stream)
