@@ -80,8 +80,8 @@ async def open_services(
         await database.migrate()
         ledger = await _open_ledger(settings, database, stack)
         policies = await _open_policies(settings, ledger, stack)
-        runner = runner or await asyncio.to_thread(open_runner, settings)
-        stack.push_async_callback(runner.aclose)
+        model = runner if runner is not None else await asyncio.to_thread(open_runner, settings)
+        stack.push_async_callback(model.aclose)
         limits = open_limits(settings.redis_url)
         stack.push_async_callback(limits.aclose)
         yield Services(
@@ -98,7 +98,7 @@ async def open_services(
             limits=limits,
             policies=policies,
             pipeline=Pipeline(
-                runner,
+                model,
                 Panel(build(settings.classifiers)),
                 ledger,
                 expose_reasoning=settings.expose_reasoning,

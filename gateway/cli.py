@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -141,11 +141,11 @@ def lint_policy(file: PolicyFile, as_json: Json = False) -> None:
 
 
 @policy.command("test")
-def test_policy(file: PolicyFile, as_json: Json = False) -> None:
+def run_policy_tests(file: PolicyFile, as_json: Json = False) -> None:
     """Run the tests in the file, text ones with the real classifiers."""
     from gateway.policy_commands import run_tests
 
-    outcomes = asyncio.run(run_tests(file))
+    outcomes = _of_policy(run_tests(file))
     failed = 0
     for outcome in outcomes:
         failed += not outcome["passed"]
@@ -173,7 +173,7 @@ def explain_policy(
     if stage not in set(Stage):
         _fail(f"`{stage}` is not one of {', '.join(Stage)}", WRONG_USAGE)
     read = sys.stdin.read() if text == "-" else text
-    lines, decision = asyncio.run(explain(file, Stage(stage), read))
+    lines, decision = _of_policy(explain(file, Stage(stage), read))
     _print(json.dumps(decision) if as_json else "\n".join(lines))
     if decision["action"] in {"block", "review"}:
         raise typer.Exit(NO)
@@ -247,6 +247,15 @@ def _with_database(settings: Settings, ask: Callable[[Database], Awaitable[Answe
     return asyncio.run(run())
 
 
+def _of_policy(work: Coroutine[Any, Any, Answer]) -> Answer:
+    from policies.load import PolicyError
+
+    try:
+        return asyncio.run(work)
+    except PolicyError as error:
+        _fail("\n".join(error.lines()), NO)
+
+
 def _rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         for row in rows:
@@ -285,7 +294,7 @@ def _print(text: str) -> None:
     typer.echo(text)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     typer.echo(message, err=True)
     raise SystemExit(status)
 

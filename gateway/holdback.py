@@ -15,6 +15,7 @@ the first visible word, and each next one is twice as long, for the sake of thro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import re2
 
@@ -28,6 +29,16 @@ OVERLAP_CHARS = 256  # how much of the earlier text a passage carries in `before
 # The last class: the CJK full stop, exclamation and question marks.
 _SENTENCE_END = re2.compile(r"(?s).*(?:[.!?:;…][\"')\]]*\s|\n|[\x{3002}\x{FF01}\x{FF1F}])")
 _WORD_END = re2.compile(r"(?s).*\s")
+
+
+class _Pattern(Protocol):
+    """What is used of a compiled RE2 pattern, which has no types of its own."""
+
+    def match(self, text: str) -> _Match | None: ...
+
+
+class _Match(Protocol):
+    def end(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +121,10 @@ class Holdback:
         if len(self._text) < self._target:
             return 0
         for boundary in (_SENTENCE_END, _WORD_END):
-            found = boundary.match(self._text)
-            if found and found.end() >= self._target // 2:
-                return int(found.end())
-        word = len(self._text) - (found.end() if found else 0)
+            end = _end_of(boundary, self._text)
+            if end >= self._target // 2:
+                return end
+        word = len(self._text) - _end_of(_WORD_END, self._text)
         return len(self._text) if word >= LONGEST_WORD else 0
 
     def _let_ahead(self) -> list[Held | Ahead]:
@@ -122,3 +133,8 @@ class Holdback:
             return []
         self._ahead += len(early)
         return [Ahead(Delta(self._open.channel, early, self._open.message))]
+
+
+def _end_of(boundary: _Pattern, text: str) -> int:
+    found = boundary.match(text)
+    return int(found.end()) if found else 0

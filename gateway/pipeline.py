@@ -156,8 +156,8 @@ class Pipeline:
         """Judge all of the prompt; return the refusal, or None once the model may be asked."""
         recorded: list[Awaitable[object]] = []
         for portion in prompt_portions(exchange.prompt):
-            decision, durable = await self._decide(exchange, portion.stage, portion.passages)
-            recorded.append(durable)
+            decision, entry = await self._decide(exchange, portion.stage, portion.passages)
+            recorded.append(entry)
             if not decision.released:
                 return _Judged(_refuse(exchange, decision, prompt=True), recorded)
             if decision.redactions:
@@ -204,9 +204,9 @@ class Pipeline:
     async def _judge_held(self, exchange: Exchange, held: Held) -> _Judged:
         passage = reply_passage(held.delta, held.before, exchange.prompt)
         stage = STAGE_OF[passage.source]
-        stages = (stage,)
+        stages = [stage]
         if self.expose_reasoning and stage is Stage.REASONING:
-            stages = (stage, Stage.OUTPUT)
+            stages.append(Stage.OUTPUT)
         redactions: list[Redaction] = []
         recorded: list[Awaitable[object]] = []
         for stage in stages:

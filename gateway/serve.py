@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from pathlib import Path
+from socket import socket
 from types import FrameType
 
 import uvicorn
@@ -75,9 +76,9 @@ class Server(uvicorn.Server):
             )
         )
 
-    async def startup(self, sockets: list[object] | None = None) -> None:
+    async def startup(self, sockets: list[socket] | None = None) -> None:
         """Start, then say where and how to use it."""
-        await super().startup(sockets)  # type: ignore[arg-type]  # uvicorn's own list[socket]
+        await super().startup(sockets)
         if self.started:
             services: Services = self._app.state.services
             key = await first_key(services)
@@ -121,7 +122,7 @@ async def first_key(services: Services) -> str:
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal comes. Returns the exit status."""
+    """Serve until a signal comes. Returns the exit status: 0, or 1 if it could not start."""
     configure_logging(settings.log_level, settings.log_format.value)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     server = Server(create_app(settings), settings)

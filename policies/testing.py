@@ -16,7 +16,7 @@ from policies.types import Action, Decision, Policy, PolicyTest, Stage
 
 Judge = Callable[[Sequence[Passage]], Awaitable[Assessment]]
 
-_SOURCE_AT = {
+SOURCE_AT = {
     Stage.INPUT: Source.USER,
     Stage.TOOL_RESULT: Source.TOOL,
     Stage.REASONING: Source.ANALYSIS,
@@ -26,7 +26,7 @@ _SOURCE_AT = {
 
 
 @dataclass(frozen=True, slots=True)
-class TestOutcome:
+class InlineOutcome:
     """What became of one inline test."""
 
     test: PolicyTest
@@ -39,7 +39,7 @@ class TestOutcome:
         return self.action is self.test.expect
 
 
-def run_score_tests(policy: Policy, tests: Sequence[PolicyTest]) -> tuple[TestOutcome, ...]:
+def run_score_tests(policy: Policy, tests: Sequence[PolicyTest]) -> tuple[InlineOutcome, ...]:
     """Run the tests that give scores; those that give a text are left out."""
     return tuple(
         _outcome(policy, test, _assessment(policy, test)) for test in tests if test.text is None
@@ -48,7 +48,7 @@ def run_score_tests(policy: Policy, tests: Sequence[PolicyTest]) -> tuple[TestOu
 
 async def run_text_tests(
     policy: Policy, tests: Sequence[PolicyTest], judge: Judge
-) -> tuple[TestOutcome, ...]:
+) -> tuple[InlineOutcome, ...]:
     """Run the tests that give a text, one after the other.
 
     Args:
@@ -59,15 +59,15 @@ async def run_text_tests(
     outcomes = []
     for test in tests:
         if test.text is not None:
-            assessment = await judge([Passage(_SOURCE_AT[test.stage], test.text)])
+            assessment = await judge([Passage(SOURCE_AT[test.stage], test.text)])
             outcomes.append(_outcome(policy, test, assessment))
     return tuple(outcomes)
 
 
-def _outcome(policy: Policy, test: PolicyTest, assessment: Assessment) -> TestOutcome:
+def _outcome(policy: Policy, test: PolicyTest, assessment: Assessment) -> InlineOutcome:
     decision = evaluate(policy, test.stage, assessment)
     own = (outcome.action for outcome in decision.outcomes if outcome.rule == test.rule)
-    return TestOutcome(test, max(decision.action, *own, Action.ALLOW), decision)
+    return InlineOutcome(test, max(decision.action, *own, Action.ALLOW), decision)
 
 
 def _assessment(policy: Policy, test: PolicyTest) -> Assessment:
@@ -85,5 +85,5 @@ def _assessment(policy: Policy, test: PolicyTest) -> Assessment:
         for category, score in answers.items()
         for name in sorted(covered.get(category, ()))
     )
-    passage = Passage(_SOURCE_AT[test.stage], "")
+    passage = Passage(SOURCE_AT[test.stage], "")
     return Assessment((passage,), (verdicts,), (), covered)

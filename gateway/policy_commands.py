@@ -1,0 +1,116 @@
+"""What `ostiary policy ...` does: asks the pure functions in `policies`, returns values.
+
+Printing, exit statuses and JSON are the command line's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from classifiers.panel import Panel
+from classifiers.registry import build
+from classifiers.types import Assessment, Passage
+from gateway.settings import Settings
+from policies.evaluate import evaluate
+from policies.explain import explain as explained
+from policies.lint import lint as linted
+from policies.load import PolicyError, failure, load_policy, read_policy
+from policies.testing import SOURCE_AT, run_score_tests, run_text_tests
+from policies.types import Action, Decision, Stage
+
+_JUDGE_DEADLINE_MS = 10_000  # nobody is waiting for a stream here
+
+
+def lint(source: str) -> tuple[list[dict[str, str]], bool]:
+    """Return the findings on a policy, and whether the gateway would start with it."""
+    try:
+        file = read_policy(source)
+        load_policy(source)
+    except PolicyError as error:
+        return [
+            _finding(error.file, problem.line, problem.column, "error", problem.message)
+            for problem in error.problems
+        ], False
+    findings = [
+        _finding(file.name, found.line, found.column, found.code, found.message)
+        for found in linted(file)
+    ]
+    return findings, True
+
+
+async def run_tests(source: str) -> list[dict[str, Any]]:
+    """Run a policy's inline tests, text ones with this installation's classifiers.
+
+    Raises:
+        PolicyError: If the file is not a policy at all.
+    """
+    file = read_policy(source)
+    panel = _panel()
+
+    async def judge(passages: Sequence[Passage]) -> Assessment:
+        return await panel.judge(passages, _JUDGE_DEADLINE_MS)
+
+    outcomes = (
+        *run_score_tests(file.policy, file.tests),
+        *await run_text_tests(file.policy, file.tests, judge),
+    )
+    return [
+        {
+            "where": f"{file.name}:{outcome.test.line}:{outcome.test.column}",
+            "rule": outcome.test.rule,
+            "test": outcome.test.name,
+            "passed": outcome.passed,
+            "expected": outcome.test.expect.name.lower(),
+            "got": outcome.action.name.lower(),
+            "message": "passed" if outcome.passed else failure(outcome).message,
+        }
+        for outcome in outcomes
+    ]
+
+
+async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict[str, Any]]:
+    """Return how `text` would be decided at `stage`: lines for people, and the decision.
+
+    Raises:
+        PolicyError: If the file is not a policy at all.
+    """
+    policy = read_policy(source).policy
+    passage = Passage(SOURCE_AT[stage], text)
+    assessment = await _panel().judge((passage,), _JUDGE_DEADLINE_MS)
+    decision = evaluate(policy, stage, assessment)
+    return explained(decision, policy), _decision(decision)
+
+
+def _panel() -> Panel:
+    return Panel(build(Settings().classifiers))
+
+
+def _finding(file: str, line: int, column: int, code: str, message: str) -> dict[str, str]:
+    return {"where": f"{file}:{line}:{column}", "code": code, "message": message}
+
+
+def _decision(decision: Decision) -> dict[str, Any]:
+    return {
+        "stage": decision.stage.value,
+        "action": decision.action.name.lower(),
+        "determining_rules": list(decision.determining_rules),
+        "code": decision.code if decision.action > Action.ALLOW else None,
+        "policy": {
+            "id": decision.policy_id,
+            "version": decision.policy_version,
+            "digest": decision.policy_digest,
+        },
+        "rules": [
+            {
+                "id": outcome.rule,
+                "category": outcome.category,
+                "score": outcome.score,
+                "action": outcome.action.name.lower(),
+                "shadow": outcome.shadow,
+                "unavailable": outcome.unavailable,
+            }
+            for outcome in decision.outcomes
+        ],
+        "scores": {name: score for name, score in decision.scores.items() if score != 0},
+    }
