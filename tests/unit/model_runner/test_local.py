@@ -5,7 +5,7 @@ from contextlib import aclosing
 import pytest
 import torch
 
-from model_runner.local import LocalOptions, LocalRunner
+from model_runner.local import LocalOptions, LocalRunner, load_local
 from model_runner.types import (
     Delta,
     FinishReason,
@@ -199,3 +199,8 @@ async def test_the_model_runs_on_its_own_thread(random_model, start):
     await collect(start(model), ask("hello", max_tokens=2))
 
     assert model.threads == {("model", 1)}
+
+
+def test_a_name_that_is_no_model_is_refused_with_the_name(tmp_path):
+    with pytest.raises(RunnerUnavailable, match="cannot load a model from"):
+        load_local(str(tmp_path))
