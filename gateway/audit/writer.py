@@ -106,10 +106,11 @@ class Writer:
         self._sink = self.open_sink(self.database)
         self._stopped = False
         self._task = asyncio.create_task(self._run(), name="audit-writer")
+        self._task.add_done_callback(self._refuse_all)
 
     async def aclose(self) -> None:
         """Take nothing more, write what is queued, and stop."""
-        if self._task is None:
+        if self._task is None or self._task.done():
             return
         last = Group((), asyncio.get_running_loop().create_future())
         self._put(last)
@@ -119,7 +120,6 @@ class Writer:
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
-        self._task = None
         await self._sink.aclose()
 
     @property
@@ -264,6 +264,13 @@ class Writer:
                 ended.add(entry.request_id)
         return kept
 
+    def _refuse_all(self, _task: asyncio.Task[None]) -> None:
+        # However the task ended: nobody may wait for what will never be written.
+        self._stopped = True
+        waiting = list(self._queue)
+        self._queue.clear()
+        self._fail(waiting, _unavailable("the decision log is closed"))
+
     def _succeed(self, batch: list[Group]) -> None:
         for group in batch:
             if group.admission is not None and group.admission.in_batch:
@@ -280,7 +287,8 @@ class Writer:
     def _fail(self, batch: list[Group], error: Exception) -> None:
         if isinstance(error, store.Fenced):
             self._fenced = True
-        log.error("audit_batch_failed", groups=len(batch), kind=type(error).__name__)
+        if batch:
+            log.error("audit_batch_failed", groups=len(batch), kind=type(error).__name__)
         self._failing = self._failing or isinstance(error, StoreUnavailable)
         self._seq_known = False
         for group in batch:
