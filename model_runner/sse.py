@@ -21,10 +21,7 @@ class EventReader:
     """Turns network reads into the payloads of whole events."""
 
     def __init__(self) -> None:
-        self._tail: list[bytes] = []  # pieces of a line that has not ended yet
-        self._tail_bytes = 0
-        self._fields: list[bytes] = []  # `data` of the event that has not ended yet
-        self._field_bytes = 0
+        self._tail = b""  # the event that has not ended yet
 
     def push(self, received: bytes) -> list[bytes]:
         """Return the payload of each event that `received` completes, in order.
@@ -32,42 +29,28 @@ class EventReader:
         Raises:
             MalformedOutput: If one event is larger than `MAX_EVENT_BYTES`.
         """
-        last_newline = received.rfind(b"\n")
-        if last_newline < 0:
-            self._keep(received)
-            return []
-        lines = b"".join((*self._tail, received[:last_newline])).split(b"\n")
-        self._tail.clear()
-        self._tail_bytes = 0
-        self._keep(received[last_newline + 1 :])
-        return self._payloads(lines)
+        pending = self._tail + received
+        if b"\r" in pending:
+            pending = pending.replace(b"\r\n", b"\n")
+        end = pending.rfind(b"\n\n") + 2
+        if end < 2:
+            self._tail = pending
+        else:
+            self._tail = pending[end:]
+        if len(self._tail) > MAX_EVENT_BYTES:
+            raise MalformedOutput(f"the engine sent an event of more than {MAX_EVENT_BYTES} bytes")
+        return _payloads(pending[:end]) if end >= 2 else []
 
     def close(self) -> list[bytes]:
         """Return the payload of an event whose closing blank line never came."""
         return self.push(b"\n\n")
 
-    def _keep(self, piece: bytes) -> None:
-        if not piece:
-            return
-        self._tail.append(piece)
-        self._tail_bytes += len(piece)
-        if self._tail_bytes > MAX_EVENT_BYTES:
-            raise MalformedOutput(f"the engine sent a line of more than {MAX_EVENT_BYTES} bytes")
 
-    def _payloads(self, lines: list[bytes]) -> list[bytes]:
-        payloads: list[bytes] = []
-        for line in lines:
-            if line.startswith(b"data:"):
-                self._add(line[5:])
-            elif (not line or line == b"\r") and self._fields:
-                fields = self._fields
-                payloads.append(fields[0] if len(fields) == 1 else b"\n".join(fields))
-                self._fields = []
-                self._field_bytes = 0
-        return payloads
-
-    def _add(self, field: bytes) -> None:
-        self._field_bytes += len(field)
-        if self._field_bytes > MAX_EVENT_BYTES:
-            raise MalformedOutput(f"the engine sent an event of more than {MAX_EVENT_BYTES} bytes")
-        self._fields.append(field.strip())  # whitespace around JSON means nothing
+def _payloads(events: bytes) -> list[bytes]:
+    payloads: list[bytes] = []
+    for event in events.split(b"\n\n"):
+        if event.startswith(b"data: ") and b"\n" not in event:
+            payloads.append(event[6:])  # what engines send, but for rarities
+        elif fields := [line[5:] for line in event.split(b"\n") if line.startswith(b"data:")]:
+            payloads.append(b"\n".join(field.strip() for field in fields))
+    return payloads
