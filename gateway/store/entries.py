@@ -72,6 +72,8 @@ class EntryWriter(Protocol):
     async def append(self, rows: Sequence[EntryRow], replica: str) -> None:
         """Append 1 to `MAX_BATCH` rows, all or none, in order, durable on return.
 
+        Every row is `replica`'s, and their `replica_seq` count up by one.
+
         Raises:
             Fenced: If `replica` is unknown or was declared dead.
             Conflict: If a unique constraint refused a row.
@@ -98,14 +100,19 @@ class PostgresWriter:
     # The advisory lock makes commit order equal sequence order across replicas, so a
     # reader that has seen number N never finds a smaller one later. FOR SHARE reads the
     # fence as it is now, not as it was when the statement began to wait for the lock.
+    # Columns travel as arrays; what all rows share, or can be counted, travels once.
     _INSERT = f"""
         WITH sequenced AS MATERIALIZED (SELECT pg_advisory_xact_lock({SEQUENCE_LOCK})),
              alive AS MATERIALIZED (
-                 SELECT FROM replicas WHERE id = $10 AND fenced_at IS NULL FOR SHARE)
-        INSERT INTO audit_entries ({_COLUMNS})
-        SELECT batch.* FROM sequenced, alive, unnest(
-            $1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
-            $6::text[], $7::bigint[], $8::boolean[], $9::bytea[]) AS batch
+                 SELECT FROM replicas WHERE id = $1 AND fenced_at IS NULL FOR SHARE)
+        INSERT INTO audit_entries (
+            replica, replica_seq, id, type, recorded_at, request_id, project, terminal, body)
+        SELECT $1, $2 + row - 1, id, type, recorded_at, request_id, project, terminal, body
+        FROM sequenced, alive, unnest(
+            $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[], $9::bytea[]
+        ) WITH ORDINALITY
+            AS batch (id, type, recorded_at, request_id, project, terminal, body, row)
+        ORDER BY row
     """  # noqa: S608 - made of constants
 
     def __init__(self, database: Database):
@@ -117,9 +124,11 @@ class PostgresWriter:
         try:
             with storage_errors():
                 connection = await self._connection()
-                status = await connection.execute(
-                    self._INSERT, *(list(column) for column in zip(*rows, strict=True)), replica
+                ids, types, moments, requests, projects, _, seqs, ends, bodies = zip(
+                    *rows, strict=True
                 )
+                columns = (ids, types, moments, requests, projects, ends, bodies)
+                status = await connection.execute(self._INSERT, replica, seqs[0], *columns)
         except StoreUnavailable as error:
             if isinstance(error.__cause__, asyncpg.UniqueViolationError):
                 raise Conflict from error
