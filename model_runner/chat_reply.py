@@ -72,7 +72,7 @@ class ChatReply:
                 self._read(orjson.loads(payload))
         except orjson.JSONDecodeError as error:
             raise MalformedOutput("the engine sent an event that is not JSON") from error
-        except (AttributeError, TypeError) as error:  # a list for an object, a dict for a word
+        except (AttributeError, LookupError, TypeError) as error:  # a list for an object
             raise MalformedOutput("the engine sent a chunk of an unknown shape") from error
         self._flush()
         deltas, self._deltas = self._deltas, []
@@ -89,6 +89,9 @@ class ChatReply:
         return Finish(self._reason, self._usage)
 
     def _read(self, chunk: dict[str, Any]) -> None:
+        if (word := self._next_word(chunk)) is not None:
+            self._parts.append(word)
+            return
         if chunk.get("error"):
             raise RunnerUnavailable("the engine reported an error in its stream")
         if usage := chunk.get("usage"):
@@ -100,6 +103,24 @@ class ChatReply:
                 self._read_delta(delta)
             if reason := choice.get("finish_reason"):
                 self._end(reason)
+
+    def _next_word(self, chunk: dict[str, Any]) -> str | None:
+        """Return the word if the chunk only says one more of the final channel.
+
+        Nearly all chunks do; what this does not recognise, the careful way reads.
+        """
+        choices = chunk.get("choices")
+        if self._channel is not Channel.FINAL or self._reason is not None or not choices:
+            return None
+        delta = choices[0].get("delta")
+        word = delta.get("content") if delta and len(delta) == 1 and len(choices) == 1 else None
+        plain = not (
+            choices[0].get("finish_reason")
+            or choices[0].get("index")
+            or chunk.get("usage")
+            or chunk.get("error")
+        )
+        return word if plain and isinstance(word, str) else None
 
     def _read_delta(self, delta: dict[str, Any]) -> None:
         if text := delta.get("reasoning") or delta.get("reasoning_content"):

@@ -212,6 +212,7 @@ def test_a_reply_that_is_not_well_formed_is_refused(chunks):
     "payload",
     [
         b"", b"{", b"<html>", b"[]", b"1", b'"x"', b"null", b'{"choices":5}', b'{"choices":[5]}',
+        b'{"choices":{"a":1}}',
         b'{"choices":[{"delta":[1]}]}', b'{"choices":[{"delta":{"content":{"a":1}}}]}',
         b'{"choices":[{"delta":{"content":7}}]}', b'{"choices":[{"delta":{"tool_calls":7}}]}',
         b'{"choices":[{"delta":{"tool_calls":["x"]}}]}', b'{"usage":[1]}',
@@ -220,10 +221,11 @@ def test_a_reply_that_is_not_well_formed_is_refused(chunks):
         b'{"choices":[{"finish_reason":{}}]}',
     ],
 )  # fmt: skip
-def test_a_chunk_of_another_shape_is_refused(payload):
+@pytest.mark.parametrize("before", [[], [chunk(content="Hi")]], ids=["first", "in mid-reply"])
+def test_a_chunk_of_another_shape_is_refused(payload, before):
     with pytest.raises(MalformedOutput):
         reply = ChatReply(TOOLS)
-        reply.push([payload])
+        reply.push([*(json.dumps(each).encode() for each in before), payload])
         reply.finish()
 
 
@@ -255,7 +257,9 @@ JSON = st.recursive(
 def test_whatever_json_arrives_the_reply_is_read_or_refused(values):
     reply = ChatReply(TOOLS)
     try:
-        deltas = reply.push([json.dumps(value).encode() for value in values])
+        deltas = reply.push(
+            [json.dumps(value).encode() for value in [chunk(content="Hi"), *values]]
+        )
         reply.finish()
     except (MalformedOutput, RunnerUnavailable):
         return
