@@ -69,7 +69,7 @@ class Ledger:
 
     Args:
         database: Migrated.
-        home: Holds `keys/subjects`, the secret behind end users' pseudonyms.
+        home: Holds `keys/pseudonym`, the secret behind end users' pseudonyms.
         lease_s: After this long without a heartbeat a replica counts as dead, seconds.
             `gateway.audit.sweeper.Sweeper` writes the heartbeats; start one.
         monotonic: This process's clock, seconds.
@@ -112,7 +112,7 @@ class Ledger:
             AuditUnavailable: If the log cannot be written.
             OSError: If the secret under `home` can neither be read nor made.
         """
-        path = self._home / "keys" / "subjects"
+        path = self._home / "keys" / "pseudonym"
         self._subject_key = await asyncio.to_thread(read_or_create, path)
         try:
             await self._writer.start()

@@ -15,11 +15,10 @@ import structlog
 
 from gateway.audit import records
 from gateway.audit.ledger import Ledger
+from gateway.audit.writer import MAX_TOGETHER
 from gateway.errors import AuditUnavailable, StoreUnavailable
 from gateway.store import entries, replicas
 from gateway.store.replicas import Silent
-
-_BATCH = 100  # requests declared lost in one transaction
 
 log = structlog.get_logger(__name__)
 
@@ -66,15 +65,16 @@ class Sweeper:
             # INVARIANT: after the fence the replica writes nothing, so what is found
             # unfinished below stays so unless a sweeper ends it.
             if await replicas.fence(self._database, silent.id, since, now):
-                lost += await self._close_requests_of(silent)
+                count = await self._close_requests_of(silent)
                 await replicas.mark_swept(self._database, silent.id, now)
-                log.warning("replica_swept", replica=silent.id, lost=lost)
+                log.warning("replica_swept", replica=silent.id, lost=count)
+                lost += count
         return lost
 
     async def _close_requests_of(self, silent: Silent) -> int:
         count = 0
         while found := await entries.unfinished(
-            self._database, silent.id, silent.open_from_seq, _BATCH
+            self._database, silent.id, silent.open_from_seq, MAX_TOGETHER
         ):
             await self._ledger.append(
                 *(records.lost(request_id, project, silent.id) for request_id, project in found)

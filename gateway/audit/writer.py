@@ -32,6 +32,7 @@ from gateway.store import replicas
 from gateway.store.session import Database
 
 MAX_QUEUED = 8192  # groups waiting to be written; well under a second's work
+MAX_TOGETHER = 100  # entries of one group; several groups go into one batch
 PROBE_S = 1.0  # how often a log that is away is tried again
 _CONFLICT_ATTEMPTS = 3
 
@@ -142,7 +143,7 @@ class Writer:
         """Queue entries to be written together; they are, even if nobody waits.
 
         Args:
-            entries: At most 100, in order.
+            entries: At most `MAX_TOGETHER`, in order.
             admission: Goes first, unless it is in the log already.
             settle: Told whether they were written. A group with one is taken even when
                 the queue is full, because it ends work instead of beginning it.
@@ -153,7 +154,10 @@ class Writer:
 
         Raises:
             AuditUnavailable: If the queue is full, or the writer is stopped.
+            ValueError: If there are too many entries.
         """
+        if len(entries) > MAX_TOGETHER:
+            raise ValueError(f"at most {MAX_TOGETHER} entries can be written together")
         if self._stopped:
             raise _unavailable("the decision log is closed")
         if settle is None and len(self._queue) >= MAX_QUEUED:

@@ -237,6 +237,14 @@ async def test_a_full_queue_refuses_at_once(ledger, log_held):
     await asyncio.gather(*waiting)
 
 
+async def test_more_entries_than_fit_a_batch_are_refused(ledger):
+    entries = [records.replica_started() for _ in range(writer.MAX_TOGETHER + 1)]
+
+    with pytest.raises(ValueError, match="at most 100 entries"):
+        await ledger.append(*entries)
+    await ledger.append(*entries[1:])
+
+
 async def test_nothing_is_acknowledged_while_the_log_is_away_and_it_recovers(
     ledger, new_exchange, allowed, log_away, types_of
 ):
