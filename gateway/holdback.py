@@ -2,7 +2,8 @@
 
 A passage ends where a sentence or a word ends, so that a name, a key or a number is
 never cut in two; each carries the text before it, so that a phrase split between two
-passages is still seen whole. The first passage of a message is short, for the sake of
+passages, or between two messages that the same reader will see one after the other, is
+still seen whole. The first passage of a message is short, for the sake of
 the first visible word, and each next one is twice as long, for the sake of throughput.
 
     INVARIANT: joined in order, the passages are exactly the deltas, message by message.
@@ -21,10 +22,12 @@ import re2
 
 from model_runner.types import Channel, Delta
 
-FIRST_CHARS = 80  # shortest first passage of a message, unless the message ends
-LARGEST_CHARS = 320  # passages stop doubling here; about a second of speech
+FIRST_CHARS = 80  # shortest first passage of a streamed message, unless the message ends
+LARGEST_CHARS = 320  # its passages stop doubling here: about a second of speech
+UNARY_CHARS = 1280  # passages of a reply that nobody reads before it is whole
 LONGEST_WORD = 512  # a run without a space is cut here; longer than any credential
 OVERLAP_CHARS = 256  # how much of the earlier text a passage carries in `before`
+MESSAGE_GAP = "\n\n"  # stands between two messages where they are read as one text
 
 # The last class: the CJK full stop, exclamation and question marks.
 _SENTENCE_END = re2.compile(r"(?s).*(?:[.!?:;…][\"')\]]*\s|\n|[\x{3002}\x{FF01}\x{FF1F}])")
@@ -47,7 +50,9 @@ class Held:
 
     Attributes:
         delta: The text and where it was said.
-        before: Up to `OVERLAP_CHARS` of the same message directly before it.
+        before: Up to `OVERLAP_CHARS` of what its reader sees directly before it: the same
+            message, and earlier ones of its kind (thoughts, or words to the end user),
+            each followed by `MESSAGE_GAP`. A tool call has none: it is read by itself.
         ahead: How many leading code points of it were already let out unjudged.
     """
 
@@ -69,16 +74,19 @@ class Holdback:
     Args:
         budget: How many code points of the final channel may be out but not yet
             judged; the policy's `max_unscreened_chars`. 0 lets nothing out early.
-        first_chars: Shortest first passage of a message, unless the message ends.
+        stream: Whether somebody reads the reply while it is spoken.
     """
 
-    def __init__(self, budget: int = 0, first_chars: int = FIRST_CHARS):
+    def __init__(self, budget: int = 0, *, stream: bool = True):
         self._budget = budget
-        self._first_chars = first_chars
+        self._first_chars = FIRST_CHARS if stream else UNARY_CHARS
+        self._largest_chars = LARGEST_CHARS if stream else UNARY_CHARS
         self._open: Delta | None = None  # the message being spoken: channel, number, tool
         self._text = ""  # not yet judged
         self._before = ""
-        self._target = first_chars
+        self._unsaid = True  # whether nothing of the open message was taken yet
+        self._said: dict[bool, str] = {}  # the end of all thoughts (True), of all words (False)
+        self._target = self._first_chars
         self._ahead = 0
 
     def push(self, delta: Delta) -> list[Held | Ahead]:
@@ -86,9 +94,7 @@ class Holdback:
         ready: list[Held | Ahead] = []
         if self._open is None or delta.message != self._open.message:
             ready.extend(self.flush())
-            self._open = delta
-            self._before, self._target = "", self._first_chars
-            self._text = delta.text
+            self._begin(delta)
         else:
             self._text += delta.text
         if delta.tool is None and (cut := self._cut()):
@@ -99,21 +105,30 @@ class Holdback:
 
     def flush(self) -> list[Held | Ahead]:
         """Return what is left of the open message; an empty message is one empty passage."""
-        unsaid = self._open is not None and not (self._text or self._before)
         last: list[Held | Ahead] = []
-        if self._text or unsaid:
+        if self._open is None:
+            return last
+        if self._text or self._unsaid:
             last.append(self._take(len(self._text)))
+        if self._open.tool is None:
+            self._said[self._open.channel is Channel.ANALYSIS] = self._before + MESSAGE_GAP
         self._open = None
         return last
+
+    def _begin(self, delta: Delta) -> None:
+        earlier = self._said.get(delta.channel is Channel.ANALYSIS, "")
+        self._before = earlier[-OVERLAP_CHARS:] if delta.tool is None else ""
+        self._open, self._text, self._unsaid = delta, delta.text, True
+        self._target = self._first_chars
 
     def _take(self, cut: int) -> Held:
         assert self._open is not None  # noqa: S101 - callers hold text of an open message
         said = Delta(self._open.channel, self._text[:cut], self._open.message, self._open.tool)
         held = Held(said, self._before, min(self._ahead, cut))
         self._before = (self._before + said.text)[-OVERLAP_CHARS:]
-        self._text = self._text[cut:]
+        self._text, self._unsaid = self._text[cut:], False
         self._ahead -= held.ahead
-        self._target = min(2 * self._target, LARGEST_CHARS)
+        self._target = min(2 * self._target, self._largest_chars)
         return held
 
     def _cut(self) -> int:

@@ -23,7 +23,7 @@ from typing import Protocol, TypeAlias
 
 from classifiers.types import Assessment, Passage
 from gateway.exchange import Exchange
-from gateway.holdback import FIRST_CHARS, LARGEST_CHARS, Ahead, Held, Holdback
+from gateway.holdback import Ahead, Held, Holdback
 from gateway.passages import prompt_portions, redact, redact_prompt, reply_passage
 from gateway.types import Outcome
 from model_runner.types import Channel, Delta, Finish, Runner, RunnerTimeout
@@ -185,9 +185,7 @@ class Pipeline:
 
     async def _passages(self, exchange: Exchange) -> AsyncGenerator[Held | Ahead | Finish]:
         """Regroup the runner's deltas into passages; stop the model when closed."""
-        # Nobody reads the first words of a unary reply early, so its passages start large.
-        first_chars = FIRST_CHARS if exchange.stream else LARGEST_CHARS
-        holdback = Holdback(exchange.policy.max_unscreened_chars, first_chars)
+        holdback = Holdback(exchange.policy.max_unscreened_chars, stream=exchange.stream)
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.timeout_s
         async with aclosing(self.runner.generate(exchange.prompt)) as deltas:
