@@ -2,7 +2,8 @@
 
 A safe subset of YAML 1.2: mappings, sequences and scalars. Duplicate keys, anchors,
 aliases, tags, directives and a second document are errors, so nothing expands, nothing is
-constructed and nothing is silently overwritten. At most 1 MiB and 20 levels deep.
+constructed and nothing is silently overwritten. At most 1 MiB, 20 levels and 50,000 values,
+which is some twenty times a large policy and a matter of seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
+MAX_VALUES = 50_000
 
 Path = tuple[str | int, ...]  # keys and list indexes from the root
 Position = tuple[int, int]  # line and column, counted from 1
@@ -96,6 +98,7 @@ class _Reader:
     def __init__(self, stream: Iterator[Any]):
         self._stream = stream
         self._read = Document()
+        self._count = 0
 
     def document(self) -> Document:
         next(self._stream)  # the start of the stream
@@ -117,6 +120,9 @@ class _Reader:
             raise _refusal(event, "anchors are not allowed")
         if event.tag is not None:
             raise _refusal(event, "tags are not allowed")
+        self._count += 1
+        if self._count > MAX_VALUES:
+            raise _refusal(event, f"the file holds more than {MAX_VALUES} values")
         self._read.values[path] = _position(event)
         if isinstance(event, events.ScalarEvent):
             return event.value if event.style else _plain(event.value)

@@ -32,12 +32,10 @@ def evaluate(policy: Policy, stage: Stage, assessment: Assessment) -> Decision:
     Args:
         policy: A loaded policy.
         stage: Where the passages stand; rules of other stages are ignored.
-        assessment: Verdicts in any order. Categories that no rule mentions change
-            nothing but `Decision.scores`.
+        assessment: Verdicts in any order; a category that no rule mentions is ignored.
 
     Returns:
-        The strictest action among enforced rules and the ids of the rules that called
-        for it, in policy order. ALLOW with no ids if none did.
+        The strictest action among enforced rules, and who called for it in policy order.
     """
     found = _by_category(assessment)
     outcomes: list[Outcome] = []

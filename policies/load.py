@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from policies.compile import compile_policy, compile_tests
 from policies.consistency import contradictions
 from policies.document import Document, DocumentError, Problem, read_document
-from policies.mistakes import schema_problems
+from policies.mistakes import MOST, schema_problems
 from policies.schema import PolicyDocument
-from policies.testing import TestOutcome, run_score_tests
+from policies.testing import InlineOutcome, run_score_tests
 from policies.types import Policy, PolicyTest
 
 BUILTIN = Path(__file__).with_name("builtin")
@@ -31,12 +31,15 @@ class PolicyError(Exception):
 
     Attributes:
         file: The file's name as it was given.
-        problems: Every mistake found, in file order.
+        problems: Every mistake found, in file order; of a flood only the first.
     """
 
     def __init__(self, file: str, problems: Iterable[Problem]):
         self.file = file
-        self.problems = tuple(sorted(set(problems)))
+        found = sorted(set(problems))
+        more = len(found) - MOST
+        rest = [Problem(found[MOST].line, 1, f"and {more} more mistakes")] if more > 0 else []
+        self.problems = (*found[:MOST], *rest)
         super().__init__("\n".join(self.lines()))
 
     def lines(self) -> list[str]:
@@ -130,7 +133,7 @@ def digest(parsed: PolicyDocument) -> str:
     return hashlib.sha256(rfc8785.dumps(parsed.model_dump(mode="json"))).hexdigest()
 
 
-def failure(outcome: TestOutcome) -> Problem:
+def failure(outcome: InlineOutcome) -> Problem:
     """Return a failed test as a mistake in the file."""
     test = outcome.test
     named = ", ".join(f"`{rule}`" for rule in outcome.decision.determining_rules) or "no rule"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,8 +12,10 @@ from pydantic import ValidationError
 from policies.document import Document, Path, Problem
 from policies.schema import LATER, PolicyDocument
 
+# Beyond this many, it is no policy with mistakes in it but something else altogether.
+MOST = 200
+
 _TAGS = {"word", "mapping"}  # pydantic names the spelling it tried; the file does not
-_ACTIONS = ("allow", "flag", "warn", "redact", "review", "block", "strike")
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
@@ -55,11 +58,16 @@ def _unknown_key(path: Path) -> str:
 
 def _keys_at(path: Path) -> Iterable[str]:
     """Return the keys the schema knows at `path`, by walking its JSON Schema."""
-    schema = PolicyDocument.model_json_schema()
+    schema = _schema()
     here: Any = schema
     for part in path:
         here = _step(schema, here, part)
     return _properties(schema, here)
+
+
+@cache
+def _schema() -> Mapping[str, Any]:
+    return PolicyDocument.model_json_schema()
 
 
 def _step(schema: Mapping[str, Any], here: Any, part: str | int) -> Any:  # noqa: ANN401 - JSON

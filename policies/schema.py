@@ -125,7 +125,7 @@ class Given(_Part):
     text: Annotated[str, Field(max_length=20_000)] | None = None
 
 
-class TestEntry(_Part):
+class InlineTestEntry(_Part):
     """One inline test."""
 
     name: Line
@@ -145,7 +145,7 @@ class RuleEntry(_Part):
     mode: Literal["enforce", "shadow"] = "enforce"
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "content_filter"
     message: MessageEntry = MessageEntry()
-    tests: list[TestEntry] = []
+    tests: list[InlineTestEntry] = []
 
 
 class PolicyDocument(_Part):

@@ -93,6 +93,13 @@ def test_a_file_that_is_too_large_is_not_parsed():
         read_document(b"#" * (MAX_BYTES + 1))
 
 
+def test_a_file_of_too_many_values_is_not_read_to_the_end(monkeypatch):
+    monkeypatch.setattr("policies.document.MAX_VALUES", 100)
+
+    with pytest.raises(DocumentError, match="more than 100 values"):
+        read("a: 1\n" * 101)
+
+
 def test_bytes_that_are_not_utf8_are_refused_with_their_line():
     with pytest.raises(DocumentError) as caught:
         read_document(b"a: 1\nb: \xff\n")

@@ -213,6 +213,13 @@ def test_all_mistakes_are_reported_in_file_order():
     ]
 
 
+def test_a_flood_of_mistakes_is_counted_rather_than_listed():
+    lines = mistakes(POLICY + "".join(f"k{number}: 1\n" for number in range(1000)))
+
+    assert len(lines) == 201
+    assert lines[-1].endswith("and 800 more mistakes")
+
+
 @pytest.mark.parametrize("text", ["", "[]", "just text", "null", "a: [", "rules: 5"])
 def test_what_is_no_policy_at_all_is_refused(text):
     assert mistakes(text)
