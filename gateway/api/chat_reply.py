@@ -15,6 +15,7 @@ from gateway.api.problems import error_object
 from gateway.api.responses_reply import refusal_text
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
+from gateway.holdback import MESSAGE_GAP
 from gateway.pipeline import Admitted, Refusal, Reply
 from gateway.sealing import Sealer
 from model_runner.types import Channel, Delta, Finish, FinishReason, Usage
@@ -34,6 +35,7 @@ class ChatWriter:
         self._reasoning: list[str] = []
         self._calls: list[dict[str, Any]] = []
         self._call_message = -1  # number of the message whose call is being written
+        self._spoken_message = -1  # number of the message, thought or words, being written
         self._refusal: str | None = None
         self._finish_reason = "stop"
         self._usage: dict[str, Any] | None = None
@@ -86,12 +88,22 @@ class ChatWriter:
         if delta.tool is not None:
             return [self._chunk({"tool_calls": [self._tool_call(delta)]})]
         if delta.channel is Channel.ANALYSIS:
-            if not self._expose or not delta.text:
+            if not self._expose:
                 return []
-            self._reasoning.append(delta.text)
-            return [self._chunk({"reasoning": delta.text})]
-        self._content.append(delta.text)
-        return [self._chunk({"content": delta.text})] if delta.text else []
+            return self._speak("reasoning", self._reasoning, delta)
+        return self._speak("content", self._content, delta)
+
+    def _speak(self, field: str, said: list[str], delta: Delta) -> list[Event]:
+        """Add to one text; Chat has one field for what are several messages of the model."""
+        if not delta.text:
+            said.append("")  # an empty reply is empty text, not no text
+            return []
+        text = delta.text
+        if self._spoken_message != delta.message and any(said):
+            text = MESSAGE_GAP + text  # as it was judged
+        self._spoken_message = delta.message
+        said.append(text)
+        return [self._chunk({field: text})]
 
     def _tool_call(self, delta: Delta) -> dict[str, Any]:
         """Add to the call being written, or begin the next; return the chunk's part."""

@@ -86,7 +86,8 @@ def refusal_response(refusal: Refusal, headers: dict[str, str]) -> Response:
         }
     }
     status = 403 if decision.code in FORBIDDEN_CODES else 400
-    return json_response(body, status, {**headers, "x-should-retry": "false"})
+    own = {"x-should-retry": "false", "x-ostiary-decision-id": refusal.decision_id}
+    return json_response(body, status, {**headers, **own})
 
 
 def json_response(body: object, status: int, headers: dict[str, str]) -> Response:

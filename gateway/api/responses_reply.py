@@ -106,6 +106,11 @@ class ResponsesWriter:
         phase = "commentary" if delta.channel is Channel.COMMENTARY else "final_answer"
         return [*self._begin_message(phase), self._add_part(_output_text(""))]
 
+    @property
+    def _is_hidden(self) -> bool:
+        """Whether a thought is open that the caller has not seen the beginning of."""
+        return not self._expose and "summary" in self._item
+
     def _begin_thought(self) -> list[Event]:
         thought = {"type": "reasoning", "id": self._item_id("rs"), "summary": []}
         if not self._expose:
@@ -155,9 +160,10 @@ class ResponsesWriter:
         return [*self._add_item(self._item), self._item_done(None)]
 
     def _finish(self, finish: Finish) -> list[Event]:
-        events = self._close("completed")
+        cut = finish.reason is FinishReason.LENGTH
+        events = self._close("incomplete" if cut and not self._is_hidden else "completed")
         self._response["usage"] = _usage(finish.usage)
-        if finish.reason is FinishReason.LENGTH:
+        if cut:
             self._response["incomplete_details"] = {"reason": "max_output_tokens"}
             return [*events, self._end("incomplete")]
         return [*events, self._end("completed")]

@@ -107,7 +107,27 @@ def test_a_passage_carries_the_text_before_it():
     assert items[-1].before.endswith("one sentence. ")
 
 
+def test_a_passage_carries_the_messages_before_it_that_have_the_same_reader():
+    items = run(
+        [
+            Delta(Channel.ANALYSIS, "hm", 0),
+            Delta(Channel.COMMENTARY, "I look", 1),
+            Delta(Channel.COMMENTARY, "{}", 2, "look"),
+            Delta(Channel.ANALYSIS, "aha", 3),
+            Delta(Channel.FINAL, "found", 4),
+        ]
+    )
+
+    assert [held.before for held in items] == ["", "", "", "hm\n\n", "I look\n\n"]
+
+
 def test_an_empty_message_is_one_empty_passage():
     items = run([Delta(Channel.COMMENTARY, "", 0, "ping"), Delta(Channel.FINAL, "ok", 1)])
 
     assert [(held.delta.tool, held.delta.text) for held in items] == [("ping", ""), (None, "ok")]
+
+
+def test_an_empty_message_after_another_is_one_empty_passage_too():
+    items = run([Delta(Channel.COMMENTARY, "ok", 0), Delta(Channel.FINAL, "", 1)])
+
+    assert [held.delta.text for held in items] == ["ok", ""]
