@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from classifiers.panel import Panel
 from classifiers.registry import build
+from classifiers.types import Assessment, Passage
 from gateway.api import chat, health, models, moderations, responses
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
@@ -35,6 +36,7 @@ from gateway.store.session import Database
 from model_runner.types import Runner
 from policies.types import Policy
 
+TEST_DEADLINE_MS = 10_000  # for a policy's own tests: no stream is waiting
 _ROUTERS = (responses.router, chat.router, moderations.router, models.router, health.router)
 
 
@@ -79,7 +81,8 @@ async def open_services(
         stack.push_async_callback(database.aclose)
         await database.migrate()
         ledger = await _open_ledger(settings, database, stack)
-        policies = await _open_policies(settings, ledger, stack)
+        panel = Panel(build(settings.classifiers))
+        policies = await _open_policies(settings, panel, ledger, stack)
         model = runner if runner is not None else await asyncio.to_thread(open_runner, settings)
         stack.push_async_callback(model.aclose)
         limits = open_limits(settings.redis_url)
@@ -99,7 +102,7 @@ async def open_services(
             policies=policies,
             pipeline=Pipeline(
                 model,
-                Panel(build(settings.classifiers)),
+                panel,
                 ledger,
                 expose_reasoning=settings.expose_reasoning,
                 timeout_s=settings.generation_timeout_s,
@@ -142,18 +145,21 @@ async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitS
     return ledger
 
 
-async def _open_policies(settings: Settings, ledger: Ledger, stack: AsyncExitStack) -> PolicySource:
-    async def activated(policy: Policy) -> None:
-        previous = source.current.digest
+async def _open_policies(
+    settings: Settings, panel: Panel, ledger: Ledger, stack: AsyncExitStack
+) -> PolicySource:
+    async def judge(passages: Sequence[Passage]) -> Assessment:
+        return await panel.judge(passages, TEST_DEADLINE_MS)
+
+    async def activated(policy: Policy, previous: str | None) -> None:
         await ledger.append(policy_activated(policy, previous_digest=previous, actor="file"))
 
     async def rejected(name: str, reason: str) -> None:
         with suppress(AuditUnavailable):  # a log that is away already fails every request
             await ledger.append(policy_rejected(Path(name).name, reason, actor="file"))
 
-    source = PolicySource(settings.policy, activated=activated, rejected=rejected)
-    start = policy_activated(source.current, previous_digest=None, actor="start")
-    await ledger.append(start)
+    source = PolicySource(settings.policy, judge, activated=activated, rejected=rejected)
+    await source.start()
     watcher = asyncio.create_task(source.watch(), name="policy-watcher")
     stack.callback(watcher.cancel)
     return source

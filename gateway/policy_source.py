@@ -13,69 +13,99 @@ from pathlib import Path
 
 import structlog
 
-from policies.load import PolicyError, load_policy
+from gateway.errors import AuditUnavailable
+from policies.load import PolicyError, failure, read_policy
+from policies.testing import Judge, run_score_tests, run_text_tests
 from policies.types import Policy
 
 POLL_S = 1.0
+_Stamp = tuple[int, int] | None  # what changes when a file changes
 _log = structlog.get_logger("ostiary.policy")
 
 
 class PolicySource:
-    """Owns the current policy; only `check` replaces it.
+    """Owns the current policy; only `start` and `check` set it.
 
     Args:
         name: A policy file, or the name of a built-in policy.
-        load: Loads by name; raises `PolicyError`.
-        activated: Told, and awaited, before a new policy comes into force.
+        judge: Asks the classifiers that the gateway runs, for tests that give a text.
+        activated: Told, and awaited, before a policy comes into force: the policy, and
+            the digest of the one before, if there was one.
         rejected: Told about a file that was refused: its name and the first message.
 
-    Raises:
-        PolicyError: If there is no good policy to start with.
+    Attributes:
+        current: The policy in force; set by `start`.
+        refused: The first mistake of the file on disk, while it is not in force.
     """
 
     def __init__(
         self,
         name: str,
-        load: Callable[[str], Policy] = load_policy,
+        judge: Judge,
         *,
-        activated: Callable[[Policy], Awaitable[None]],
+        activated: Callable[[Policy, str | None], Awaitable[None]],
         rejected: Callable[[str, str], Awaitable[None]],
     ):
         self._name = name
-        self._load = load
+        self._judge = judge
         self._activated = activated
         self._rejected = rejected
-        self._seen = self._stamp()
-        self.current = load(name)
+        self._seen: _Stamp = None
+        self.current: Policy
         self.refused: str | None = None
+
+    async def start(self) -> None:
+        """Load the policy to begin with. Raises `PolicyError`."""
+        self._seen = self._stamp()
+        policy = await self._load()
+        await self._activated(policy, None)
+        self.current = policy
 
     async def watch(self) -> None:
         """Check for a changed file for ever."""
         while True:
             await asyncio.sleep(POLL_S)
-            await self.check()
+            try:
+                await self.check()
+            except AuditUnavailable as error:  # the next check tries again
+                _log.warning("policy_not_activated", reason=str(error))
 
     async def check(self) -> None:
-        """Load the file again if it changed since it was last looked at."""
+        """Load the file again if it changed since it was last looked at.
+
+        Raises:
+            AuditUnavailable: If a new policy could not be recorded; it is not in force.
+        """
         stamp = await asyncio.to_thread(self._stamp)
         if stamp == self._seen:
             return
-        self._seen = stamp
         try:
-            policy = await asyncio.to_thread(self._load, self._name)
+            policy = await self._load()
         except PolicyError as error:
+            self._seen = stamp
             self.refused = str(error).partition("\n")[0]
             _log.warning("policy_refused", reason=self.refused, kept=self.current.version)
             await self._rejected(self._name, self.refused)
             return
-        self.refused = None
         if policy.digest != self.current.digest:
-            await self._activated(policy)  # durable before it decides anything
+            await self._activated(policy, self.current.digest)  # durable before it decides anything
             self.current = policy
             _log.info("policy_activated", id=policy.id, version=policy.version)
+        self.refused, self._seen = None, stamp
 
-    def _stamp(self) -> tuple[int, int] | None:
-        """Return what changes when the file changes, or None if there is no file."""
+    async def _load(self) -> Policy:
+        """Return the policy if all its tests pass, those that give a text included."""
+        file = await asyncio.to_thread(read_policy, self._name)
+        outcomes = (
+            *await asyncio.to_thread(run_score_tests, file.policy, file.tests),
+            *await run_text_tests(file.policy, file.tests, self._judge),
+        )
+        if problems := [failure(outcome) for outcome in outcomes if not outcome.passed]:
+            raise PolicyError(file.name, problems)
+        return file.policy
+
+    def _stamp(self) -> _Stamp:
+        """Return the file's, or None if there is no file."""
         try:
             status = Path(self._name).stat()
         except OSError:
