@@ -25,7 +25,7 @@ import orjson
 from model_runner.chat_reply import ChatReply
 from model_runner.chat_request import COMMON, Dialect, chat_request, offered_names
 from model_runner.completion import CompletionChunks, completion_request
-from model_runner.reply import Codec, TokenReply
+from model_runner.reply import Codec, StopTexts, TokenReply
 from model_runner.sse import DONE, EventReader
 from model_runner.types import (
     Delta,
@@ -127,9 +127,9 @@ class Connection:
                 # already; any other connection is cut here and now.
                 response.close()
 
-    async def models(self) -> list[Any] | None:
-        """Return what the engine lists at `/models`, or None if it does not answer."""
-        timeout = aiohttp.ClientTimeout(total=_READY_TIMEOUT_S)
+    async def models(self, timeout_s: float = _READY_TIMEOUT_S) -> list[Any] | None:
+        """Return what the engine lists at `/models`, or None if it does not answer in time."""
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
         url = f"{self._base}/models"
         try:
             async with self._opened().get(url, timeout=timeout, allow_redirects=False) as response:
@@ -199,11 +199,16 @@ class UpstreamChat:
         """Stream the engine's reply; see `Runner.generate`."""
         body = chat_request(prompt, self._engine.name, self._dialect)
         reply = ChatReply(offered_names(prompt))
+        # The engine knows the stop texts and ends by itself, some a few letters too late.
+        stop = StopTexts(prompt.sampling.stop)
         async with aclosing(self._connection.stream("chat/completions", body)) as reads:
             async for payloads in reads:
-                for delta in reply.push(payloads):
+                for delta in stop.cut(reply.push(payloads)):
                     yield delta
-        yield reply.finish()
+        finish = reply.finish()
+        for rest in stop.rest():
+            yield rest
+        yield finish
 
     async def ready(self) -> bool:
         """Return whether the engine answers."""
@@ -265,7 +270,9 @@ class UpstreamToken:
     async def _room(self, input_tokens: int) -> int:
         """Return how many tokens a reply may have; vLLM's own default is 16."""
         if self._context_length is None:
-            self._context_length = _context_length(await self._connection.models())
+            self._context_length = _context_length(
+                await self._connection.models(self._engine.timeout_s)
+            )
         room = self._context_length - input_tokens
         if room <= 0:
             raise PromptRejected(

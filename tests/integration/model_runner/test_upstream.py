@@ -16,6 +16,7 @@ from model_runner.types import (
     Role,
     RunnerTimeout,
     RunnerUnavailable,
+    Sampling,
     Usage,
 )
 from model_runner.upstream import Engine, UpstreamChat
@@ -128,6 +129,21 @@ async def test_an_engine_that_stays_open_after_done_does_not_hold_the_reply_up(e
     items = await collect(runner)
 
     assert isinstance(items[-1], Finish)
+
+
+async def test_a_stop_text_that_the_engine_lets_through_is_cut(engine, runner):
+    engine.scripts = [answering(HI, event(content=" E"), event(content="ND."), STOP, DONE)]
+    prompt = Prompt("gpt-oss", ASK.messages, sampling=Sampling(stop=("END",)))
+
+    assert text(await collect(runner, prompt)) == "Hi "
+    assert engine.calls[0].body["stop"] == ["END"]
+
+
+async def test_what_only_began_like_a_stop_text_is_said_at_the_end(engine, runner):
+    engine.scripts = [answering(HI, event(content=" EN"), STOP, DONE)]
+    prompt = Prompt("gpt-oss", ASK.messages, sampling=Sampling(stop=("END",)))
+
+    assert text(await collect(runner, prompt)) == "Hi EN"
 
 
 async def test_one_connection_serves_many_requests():

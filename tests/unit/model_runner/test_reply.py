@@ -22,8 +22,9 @@ class Spelling:
             if token == 0:
                 self.message += 1
             else:
+                before = deltas.pop().text if deltas and deltas[-1].message == self.message else ""
                 channel = self.channels[self.message]
-                deltas.append(Delta(channel, chr(token), self.message))
+                deltas.append(Delta(channel, before + chr(token), self.message))
         return deltas
 
     def finish(self, *, hit_limit, input_tokens=0, cached_tokens=0):
@@ -52,7 +53,8 @@ def spoken(items):
     st.lists(st.integers(0, 12)),
 )  # fmt: skip
 def test_the_reply_ends_before_the_first_stop_text_however_it_arrives(text, stop, cuts):
-    first = min((text.find(each) for each in stop if each in text), default=len(text))
+    found = [(text.find(each) + len(each), text.find(each)) for each in stop if each in text]
+    first = min(found)[1] if found else len(text)
 
     assert spoken(say(text, stop, [min(cut, len(text)) for cut in cuts])) == text[:first]
 
@@ -71,7 +73,7 @@ def test_a_stop_text_on_another_channel_means_nothing(channel):
 def test_a_stop_text_does_not_reach_over_two_messages():
     items = say("E/ND", ["END"], channels=[Channel.FINAL, Channel.FINAL])
 
-    assert [(item.message, item.text) for item in items[:-1]] == [(0, "E"), (1, "N"), (1, "D")]
+    assert [(item.message, item.text) for item in items[:-1]] == [(0, "E"), (1, "ND")]
 
 
 def test_a_stopped_reply_finishes_with_what_was_used():
