@@ -62,6 +62,7 @@ def create_app(settings: Settings, runner: Runner | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
     )
     for router in _ROUTERS:
         app.include_router(router)

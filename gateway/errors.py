@@ -24,6 +24,8 @@ Messages are for the caller: lower case, no final period, and never prompt text.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class GatewayError(Exception):
     """Base class; `status`, `type` and `code` fill OpenAI's error object.
@@ -32,6 +34,7 @@ class GatewayError(Exception):
         param: The request field at fault, or None.
         code: The machine-readable reason; a class has a default.
         retry_after_s: When to try again, seconds, or None.
+        headers: Further headers of the answer.
     """
 
     status = 500
@@ -45,9 +48,11 @@ class GatewayError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ):
         super().__init__(message)
         self.param = param
+        self.headers = headers or {}
         self.retry_after_s = retry_after_s
         if code is not None:
             self.code = code

@@ -327,6 +327,7 @@ def _rate_limited(principal: Principal, levels: Levels, tokens: int) -> RateLimi
     return RateLimited(
         f"the API key's quota of {what} a minute is used up; try again in {duration_text(wait_ms)}",
         retry_after_s=wait_ms / 1000,
+        headers=_quota(principal, levels, 0).headers(),
     )
 
 

@@ -10,6 +10,8 @@ from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import BadRequest, BodyTimeout, BodyTooLarge, UnsupportedEncoding
 
+MAX_DEPTH = 100  # levels; what renders prompts and writes replies gives up at 128 and 254
+
 
 async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> dict[str, Any]:
     """Return the JSON object in the body.
@@ -18,7 +20,7 @@ async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> 
         UnsupportedEncoding: If the body is compressed or declared to be something else.
         BodyTooLarge: If it is larger than `max_bytes`, declared or counted.
         BodyTimeout: If it has not arrived after `timeout_s` seconds.
-        BadRequest: If it is not JSON, or not an object.
+        BadRequest: If it is not JSON, not an object, or nested too deep.
     """
     _check_headers(request, max_bytes)
     try:
@@ -38,7 +40,25 @@ async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> 
         ) from malformed
     if not isinstance(value, dict):
         raise BadRequest("the request body must be a JSON object", code="invalid_json")
+    if raw.count(b"{") + raw.count(b"[") > MAX_DEPTH and _is_too_deep(value):
+        raise BadRequest(
+            f"the request body is nested deeper than {MAX_DEPTH} levels", code="invalid_json"
+        )
     return value
+
+
+def _is_too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if isinstance(parent, dict) else parent)  # type: ignore[attr-defined]  # only dicts and lists get here
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _check_headers(request: Request, max_bytes: int) -> None:

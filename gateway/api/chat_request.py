@@ -14,6 +14,7 @@ from gateway.api.fields import (
     CommonRequest,
     ToolName,
     Wire,
+    check_tool_choice,
     checked,
     effort_of,
     refuse_unsupported,
@@ -121,11 +122,13 @@ def read_chat_request(body: dict[str, Any], reader: Reader) -> Call:
         raise BadRequest(
             f"`messages` has more than {reader.max_messages} messages", param="messages"
         )
+    tools = tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(request.tools or ()))
     mode, choice = tool_mode_of(request.tool_choice, _chosen)
+    check_tool_choice(mode, choice, tools)
     prompt = Prompt(
         model=request.model,
         messages=_messages(request.messages, reader),
-        tools=tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(request.tools or ())),
+        tools=tools,
         tool_mode=mode,
         tool_choice=choice,
         effort=effort_of(request.reasoning_effort, "reasoning_effort"),
@@ -167,6 +170,8 @@ def _messages(raw: list[dict[str, Any]], reader: Reader) -> tuple[Message, ...]:
             messages.append(_tool_output(entry, where, called))
         else:
             messages.append(Message(Role(entry.role), _content(entry, where)))
+    if not messages:
+        raise BadRequest("`messages` says nothing", param="messages")
     return tuple(messages)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.errors import BadRequest, UnsupportedParameter
-from model_runner.types import Effort, ToolMode
+from model_runner.types import Effort, Tool, ToolMode
 
 _TEXT_ONLY = "this is a text-only model"
 
@@ -111,6 +111,18 @@ def tool_mode_of(
             "`tool_choice` must be auto, none, required or a function", param="tool_choice"
         )
     return ToolMode(choice), None
+
+
+def check_tool_choice(mode: ToolMode, choice: str | None, tools: Sequence[Tool]) -> None:
+    """Refuse a choice that no offered tool could satisfy."""
+    if choice is not None and choice not in {tool.name for tool in tools}:
+        raise BadRequest(
+            "`tool_choice` names a function that is not in `tools`", param="tool_choice"
+        )
+    if mode is ToolMode.REQUIRED and not tools:
+        raise BadRequest(
+            "`tool_choice` requires a function and `tools` is empty", param="tool_choice"
+        )
 
 
 def require_function(tool: Mapping[str, Any], where: str) -> None:

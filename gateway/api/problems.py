@@ -59,7 +59,9 @@ def error_object(error: GatewayError) -> dict[str, Any]:
 
 def error_response(error: GatewayError, headers: dict[str, str]) -> Response:
     """Return the HTTP response for `error`."""
-    headers = dict(headers)
+    headers = {**headers, **error.headers}
+    if error.status == 408:
+        headers["connection"] = "close"  # or the rest of the body would be waited for
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after_s + 0.5)))
     elif error.status in {408, 500, 502}:

@@ -15,6 +15,7 @@ from gateway.api.fields import (
     CommonRequest,
     ToolName,
     Wire,
+    check_tool_choice,
     checked,
     effort_of,
     refuse_unsupported,
@@ -117,7 +118,10 @@ def read_responses_request(body: dict[str, Any], reader: Reader) -> Call:
     request = checked(_Request, body)
     tools = tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(request.tools or ()))
     mode, choice = tool_mode_of(request.tool_choice, _chosen)
+    check_tool_choice(mode, choice, tools)
     messages = _messages(request, reader)
+    if not messages:
+        raise BadRequest("`input` says nothing", param="input")
     reasoning, text = request.reasoning or _Reasoning(), request.text or _Text()
     prompt = Prompt(
         model=request.model,
