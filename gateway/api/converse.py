@@ -171,9 +171,9 @@ async def _leave(visit: _Visit) -> None:
     services, exchange = visit.services, visit.exchange
     services.in_flight -= 1
     usage = exchange.usage
-    if usage is not None:
+    used = usage.input_tokens + usage.output_tokens if usage else 0
+    if usage and used:  # an engine that counts nothing leaves our estimate standing
         services.metrics.tokens(usage.input_tokens, usage.output_tokens)
-        used = usage.input_tokens + usage.output_tokens
         await services.limits.settle(exchange.principal, visit.quota.reserved_tokens, used)
     outcome = exchange.outcome.value if exchange.outcome else "error"
     services.metrics.exchange(exchange.endpoint, outcome, exchange.decisions)
