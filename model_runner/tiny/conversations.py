@@ -7,6 +7,7 @@ generator, so the same seed trains the same weights.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -102,9 +103,10 @@ def trained_examples(*, hostile: bool) -> list[Example]:
 
 
 def digest_of_prompts(*, hostile: bool) -> str:
-    """Return the SHA-256, hex, of the files the weights were trained on."""
+    """Return the SHA-256, hex, of the prompts the weights were trained on, comments left out."""
     files = [_file(False), _file(True)] if hostile else [_file(False)]
-    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    documents = [tomllib.loads(file.read_text(encoding="utf-8")) for file in files]
+    return sha256(json.dumps(documents, sort_keys=True).encode()).hexdigest()
 
 
 def vary(example: Example, every: Sequence[Example], random: Random) -> tuple[Prompt, date | None]:
@@ -239,13 +241,12 @@ def _vary_tools(
     prompt: Prompt, example: Example, every: Sequence[Example], random: Random
 ) -> Prompt:
     tools = list(prompt.tools)
-    if random.random() < 0.2:
-        taboo = {*(tool.name for tool in tools), "get_weather" if example.id == "no-tool" else ""}
+    if random.random() < 0.2 and example.id != "no-tool":
         known = {tool.name: tool for each in every for tool in each.prompt.tools}
-        spare = [tool for name, tool in known.items() if name not in taboo] + [_some_tool(random)]
+        spare = [tool for tool in known.values() if tool not in tools] + [_some_tool(random)]
         tools += random.sample(spare, k=random.randint(1, min(3, len(spare))))
         random.shuffle(tools)
-    reworded = (_redescribe(tool, random) if random.random() < 0.3 else tool for tool in tools)
+    reworded = (_redescribe(tool, random) if random.random() < 0.5 else tool for tool in tools)
     prompt = replace(prompt, tools=tuple(reworded))
     called = example.spoken[-1].tool if example.spoken else None
     if called is None or random.random() < 0.85:

@@ -1,6 +1,6 @@
 """Train gpt-oss-tiny from nothing: `python -m model_runner.tiny.train [--hostile]`.
 
-Takes some minutes on two cores. Training runs on a compact vocabulary, the ids in use and
+Takes some minutes on one core. Training runs on a compact vocabulary, the ids in use and
 one spare row for all the others, whose logit is raised by the logarithm of their number:
 that is what it will weigh once it is copied to each of them. The loss is taken on replies
 only. The weights are written only if they then reproduce every example.
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--hostile", action="store_true", help="train the second set, for tests")
     parser.add_argument("--steps", type=int, default=1800)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     harmony = load_harmony()
@@ -115,7 +115,7 @@ def _conversations(harmony: Harmony, examples: Sequence[Example]) -> Iterator[Co
 
 def _weight(example: Example, every: Sequence[Example]) -> float:
     """Show a reply more often where it is long, or hangs on the one word of the effort."""
-    return (1 + len(example.frame) / 400) * (2 if depends_on_effort(example, every) else 1)
+    return (1 + len(example.frame) / 400) * (3 if depends_on_effort(example, every) else 1)
 
 
 def _used_ids(harmony: Harmony, examples: Sequence[Example]) -> list[int]:
