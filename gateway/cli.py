@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
+import tomllib
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
@@ -209,6 +211,7 @@ def show_entry(
 
 def _settings() -> Settings:
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from gateway.settings import Settings
 
@@ -216,9 +219,13 @@ def _settings() -> Settings:
         return Settings()
     except ValidationError as invalid:
         for error in invalid.errors(include_url=False, include_input=False):
-            name = "OSTIARY_" + "_".join(str(step) for step in error["loc"]).upper()
+            name = "_".join(["OSTIARY", *(str(step).upper() for step in error["loc"])])
             typer.echo(f"{name}: {error['msg'].lower()}", err=True)
         raise typer.Exit(WRONG_USAGE) from None
+    except SettingsError as unreadable:  # a list that is not JSON
+        _fail(str(unreadable), WRONG_USAGE)
+    except tomllib.TOMLDecodeError as unreadable:
+        _fail(f"{os.environ.get('OSTIARY_CONFIG', 'ostiary.toml')}: {unreadable}", WRONG_USAGE)
 
 
 def _identity(database: Database, settings: Settings) -> Identity:

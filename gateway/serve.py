@@ -1,23 +1,35 @@
-"""`ostiary serve`: the server process, its first key, its greeting and its drain."""
+"""`ostiary serve`: the server process, its first key, its greeting and its drain.
+
+What keeps it from starting (a policy that does not parse, a database that is away, a
+setting that cannot be used, a port that is taken) is said in plain lines on stderr and
+in the exit status. A traceback means a bug of ours.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from socket import socket
 from types import FrameType
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from gateway.api.services import Services
 from gateway.app import create_app
+from gateway.errors import GatewayError
 from gateway.identity import NewKey
 from gateway.log import configure_logging
 from gateway.settings import Settings
 from gateway.types import Outcome, Scope
+from model_runner.types import RunnerError
+from policies.load import PolicyError
+
+STOPPED, CANNOT_START, WRONG_SETTINGS = 0, 1, 2  # exit statuses
 
 _GREETING = """
 Ostiary is listening on {address}
@@ -41,20 +53,25 @@ Stop with Ctrl-C.
 """
 _PROMPT = "How long does a refund take?"
 _STAND_IN = (
-    "   a stand-in of 340 thousand parameters, not gpt-oss: set OSTIARY_MODEL for a real one"
+    "   a stand-in of 300 thousand parameters, not gpt-oss: set OSTIARY_MODEL for a real one"
 )
-
 
 # How long a thread that has news for the event loop waits for a busy one, seconds. The
 # log's writer hands over at every commit; Python's default of 5 ms would be most of it.
 SWITCH_INTERVAL_S = 0.0005
 
+# What opening the services raises on purpose: the world or a setting is not as it must
+# be. `ValueError` is the setting, as whoever takes it says.
+_REFUSALS = (PolicyError, GatewayError, RunnerError, OSError, ValueError)
+
+_log = structlog.get_logger("ostiary.serve")
+
 
 class Server(uvicorn.Server):
-    """uvicorn with our own greeting and drain.
+    """uvicorn with our own greeting and drain, for an app whose services are open.
 
     The first signal stops new work and lets open replies finish for `drain_s`; what is
-    still open then ends as `aborted`.
+    still open then ends as `aborted`. A second signal waits for nothing.
     """
 
     def __init__(self, app: FastAPI, settings: Settings):
@@ -68,6 +85,7 @@ class Server(uvicorn.Server):
                 loop="uvloop",
                 http="httptools",
                 ws="none",
+                lifespan="off",
                 access_log=False,
                 log_config=None,
                 server_header=False,
@@ -77,21 +95,24 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Start, then say where and how to use it."""
+        """Listen, then say where and how to use it."""
         await super().startup(sockets)
-        if self.started:
-            services: Services = self._app.state.services
-            key = await first_key(services)
-            sys.stdout.write(_greeting(self._address(), services, key))
-            sys.stdout.flush()
+        services: Services = self._app.state.services
+        key = await first_key(services)
+        sys.stdout.write(_greeting(self._address(), services, key))
+        sys.stdout.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to drain; a second signal stops at once."""
-        services: Services | None = getattr(self._app.state, "services", None)
-        if services is not None:
-            services.draining = True
-            services.ledger.cancelled_as = Outcome.ABORTED
-        super().handle_exit(sig, frame)
+        """Begin to drain; a second signal stops at once.
+
+        uvicorn's own handler would send the signal again after the drain, and so end the
+        process before the services are closed.
+        """
+        services: Services = self._app.state.services
+        services.draining = True
+        services.ledger.cancelled_as = Outcome.ABORTED
+        self.force_exit = self.should_exit
+        self.should_exit = True
 
     def _address(self) -> str:
         port = self._settings.port
@@ -122,13 +143,38 @@ async def first_key(services: Services) -> str:
 
 
 def run(settings: Settings) -> int:
-    """Serve until a signal comes. Returns the exit status: 0, or 1 if it could not start."""
+    """Serve until a signal comes.
+
+    Returns:
+        The exit status: 0 after a signal, 1 if it could not start, 2 if a setting is
+        wrong.
+    """
     configure_logging(settings.log_level, settings.log_format.value)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    server = Server(create_app(settings), settings)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(server.serve())
-    return 0 if server.started else 1
+        return runner.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    app = create_app(settings)
+    async with AsyncExitStack() as services:
+        try:
+            await services.enter_async_context(app.router.lifespan_context(app))
+        except _REFUSALS as error:
+            return _refuse(error)
+        try:
+            await Server(app, settings).serve()
+        except SystemExit:  # uvicorn could not listen, and has said why
+            return CANNOT_START
+    return STOPPED
+
+
+def _refuse(error: Exception) -> int:
+    """Say on stderr what is in the way; return the exit status."""
+    _log.debug("start_refused", exc_info=error)
+    lines = error.lines() if isinstance(error, PolicyError) else [str(error)]
+    sys.stderr.write("".join(f"cannot start: {line}\n" for line in lines))
+    return WRONG_SETTINGS if isinstance(error, ValueError) else CANNOT_START
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
@@ -125,7 +125,10 @@ class Settings(BaseSettings):
     drain_s: Annotated[
         float, Field(ge=0, description="How long open replies may finish at shutdown, seconds.")
     ] = 10.0
-    log_level: Annotated[str, Field(description="`debug`, `info`, `warning` or `error`.")] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Field(description="`debug`, `info`, `warning` or `error`."),
+    ] = "info"
     log_format: Annotated[
         LogFormat, Field(description="`console` for people, `json` for machines.")
     ] = LogFormat.CONSOLE
