@@ -49,6 +49,7 @@ class _Life:
     replica: Replica
     from_seq: int  # no entry of it has a smaller replica_seq
     since: float  # monotonic, seconds
+    undecided: bool = False  # a decision of it could not be written
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,7 @@ class Ledger:
         if life.replica is not self._writer.replica:
             raise AuditUnavailable("this request was declared lost in the decision log")
         done = self._writer.put(entry, admission=life.admission)
-        done.add_done_callback(_retrieve)  # an exchange that ends early waits no more
+        done.add_done_callback(partial(_heard, life))
         return done
 
     def _open(self, exchange: Exchange) -> None:
@@ -239,6 +240,8 @@ class Ledger:
     def _write_unwritten(self) -> None:
         waiting, self._unwritten = self._unwritten, deque()
         for life, entry in waiting:
+            if life.undecided and not life.exchange.stream and entry.type == "request.completed":
+                entry = records.withheld(entry)
             # Nobody waits for it; `settle` hears how it went.
             self._put_end(life, entry).add_done_callback(_retrieve)
 
@@ -284,6 +287,12 @@ class _Opened(AbstractAsyncContextManager[Exchange]):
             exchange.outcome = Outcome.ERROR
             code = error.code if isinstance(error, GatewayError) else None
             exchange.reason = exchange.reason or code or type(error).__name__
+
+
+def _heard(life: _Life, done: asyncio.Future[None]) -> None:
+    # Also for an exchange that ended early and waits no more.
+    if not done.cancelled() and done.exception() is not None:
+        life.undecided = True
 
 
 def _retrieve(done: asyncio.Future[None]) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from typing import Any
 
 from classifiers.types import Receipt
 from gateway.audit.entry import Entry, fraction, new_id, whole
-from gateway.errors import GatewayError
+from gateway.errors import AuditUnavailable, GatewayError
 from gateway.exchange import Exchange
 from gateway.store.times import as_text
 from gateway.types import Outcome, Principal, Scope
@@ -130,6 +131,16 @@ def closed_late(entry: Entry) -> Entry:
         request_id=entry.request_id,
         project=entry.project,
     )
+
+
+def withheld(entry: Entry) -> Entry:
+    """Return the end `entry` of a unary reply as what it was: kept back, and answered 503.
+
+    Its decisions could not be written, so it was not released. The id stays, lest the
+    log take both if the first was written after all.
+    """
+    outcome = {**entry.body["outcome"], "reason": AuditUnavailable.code, "released_chars": 0}
+    return replace(entry, type="request.error", body={**entry.body, "outcome": outcome})
 
 
 def lost(request_id: str, project: str | None, replica: str) -> Entry:

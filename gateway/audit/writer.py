@@ -293,7 +293,9 @@ class Writer:
             self._fenced = True
         if batch:
             log.error("audit_batch_failed", groups=len(batch), kind=type(error).__name__)
-        self._failing = self._failing or isinstance(error, StoreUnavailable)
+        # After a lapsed lease, too: the ends that were refused wait for `recovered`.
+        away = isinstance(error, StoreUnavailable | AuditUnavailable | store.Fenced)
+        self._failing = self._failing or away
         self._seq_known = False
         for group in batch:
             if group.admission is not None:
