@@ -24,7 +24,7 @@ from gateway.api.moderation_result import tightened
 from gateway.api.problems import as_gateway_error, error_response, json_response, refusal_response
 from gateway.api.services import Services, services_of
 from gateway.api.sse import DONE, EventStream, HungUp, until_hang_up
-from gateway.errors import GatewayError, NotFound
+from gateway.errors import AuditUnavailable, GatewayError, NotFound
 from gateway.exchange import Exchange
 from gateway.limits import Quota
 from gateway.pipeline import Refusal, Reply
@@ -94,7 +94,7 @@ async def converse(request: Request, endpoint: Endpoint) -> Response:
         except HungUp:
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception as error:  # noqa: BLE001 - the boundary: see the module's docstring
-            return error_response(_explained(error), visit.headers)
+            return error_response(_explained(error), _headers_of(visit, error))
         if isinstance(reply, Response):
             return reply
         return EventStream(_events(visit, reply, items), visit.headers, stack.pop_all())
@@ -177,6 +177,11 @@ async def _leave(visit: _Visit) -> None:
         await services.limits.settle(exchange.principal, visit.quota.reserved_tokens, used)
     outcome = exchange.outcome.value if exchange.outcome else "error"
     services.metrics.exchange(exchange.endpoint, outcome, exchange.decisions)
+
+
+def _headers_of(visit: _Visit, error: Exception) -> dict[str, str]:
+    """Return what goes with `error`: no id of a decision that may not be in the log."""
+    return visit.quota.headers() if isinstance(error, AuditUnavailable) else visit.headers
 
 
 def _estimated_tokens(call: Call) -> int:
