@@ -27,7 +27,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.load import Load, request_bytes, run_load
+from benchmarks.load import Load, run_load
 
 CLIENTS = 8
 KEY = "benchmark-key-0123456789"
@@ -95,9 +95,10 @@ def measure(
             for mode in modes:
                 for party, port in ports.items():
                     body = chat_body(stream=mode == "streamed")
-                    request = request_bytes("/v1/chat/completions", body, KEY)
+                    url = f"http://127.0.0.1:{port}/v1/chat/completions"
                     before = cpu_seconds(gateway_pid)
-                    load = runner.run(run_load(port, request, clients=CLIENTS, seconds=seconds))
+                    run = run_load(url, body, KEY, clients=CLIENTS, seconds=seconds)
+                    load = runner.run(run)
                     load.gateway_cpu_s = cpu_seconds(gateway_pid) - before
                     runs.setdefault(f"{party} {mode}", []).append(load)
     return runs
@@ -114,9 +115,11 @@ def report(runs: dict[str, list[Load]]) -> None:
     )
     for name, loads in runs.items():
         direct = rate["direct " + name.split()[1]]
-        first = statistics.median(s for load in loads for s in load.first_byte_s) * 1000
+        first = statistics.median(s for load in loads for s in load.first_word_s) * 1000
         totals = sorted(s * 1000 for load in loads for s in load.total_s)
-        cpu_ms = sum(load.gateway_cpu_s for load in loads) / sum(load.requests for load in loads) * 1000
+        cpu_ms = (
+            sum(load.gateway_cpu_s for load in loads) / sum(load.requests for load in loads) * 1000
+        )
         p99 = totals[int(len(totals) * 0.99)]
         print(
             f"{name:18}{rate[name]:12.0f}{rate[name] / direct:11.1%}"
@@ -170,7 +173,21 @@ def main() -> None:
 
 
 def _profiler(file: str, pid: int) -> subprocess.Popen[bytes]:
-    command = ["py-spy", "record", "-p", str(pid), "-o", file, "-f", "raw", "-d", "16", "-r", "400", "--gil"]
+    command = [
+        "py-spy",
+        "record",
+        "-p",
+        str(pid),
+        "-o",
+        file,
+        "-f",
+        "raw",
+        "-d",
+        "16",
+        "-r",
+        "400",
+        "--gil",
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

@@ -37,7 +37,7 @@ from model_runner.types import Runner
 from policies.types import Policy
 
 TEST_DEADLINE_MS = 10_000  # for a policy's own tests: no stream is waiting
-_ROUTERS = (responses.router, chat.router, moderations.router, models.router, health.router)
+_ROUTERS = (moderations.router, models.router, health.router)
 
 
 def create_app(settings: Settings, runner: Runner | None = None) -> FastAPI:
@@ -64,6 +64,7 @@ def create_app(settings: Settings, runner: Runner | None = None) -> FastAPI:
         openapi_url=None,
         redirect_slashes=False,
     )
+    app.router.routes.extend([responses.route, chat.route])
     for router in _ROUTERS:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _no_such_route)

@@ -6,12 +6,11 @@ import time
 
 import structlog
 import uuid_utils
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.metrics import Metrics
 
-_API_VERSION = "2020-10-01"  # the wire version that OpenAI's API has always named
+_API_VERSION = b"2020-10-01"  # the wire version that OpenAI's API has always named
 _log = structlog.get_logger("ostiary.access")
 
 
@@ -41,11 +40,13 @@ class RequestIdentity:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(raw=message["headers"])
                 elapsed_ms = (time.perf_counter() - started) * 1000
-                headers["x-request-id"] = request_id
-                headers["openai-processing-ms"] = str(round(elapsed_ms))
-                headers["openai-version"] = _API_VERSION
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                    (b"openai-processing-ms", b"%d" % elapsed_ms),
+                    (b"openai-version", _API_VERSION),
+                ]
             await send(message)
 
         structlog.contextvars.bind_contextvars(request_id=request_id)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.routing import Route
 
-from gateway.api.converse import Endpoint, converse
+from gateway.api.converse import Conversation, Endpoint
 from gateway.api.responses_reply import ResponsesWriter
 from gateway.api.responses_request import read_responses_request
 from gateway.api.sse import named_event
 
-router = APIRouter()
 _ENDPOINT = Endpoint(
     name="responses",
     read=read_responses_request,
@@ -19,9 +16,4 @@ _ENDPOINT = Endpoint(
     encode=named_event,
     ends_with_done=False,
 )
-
-
-@router.post("/v1/responses")
-async def create_response(request: Request) -> Response:
-    """Create a model response."""
-    return await converse(request, _ENDPOINT)
+route = Route("/v1/responses", Conversation(_ENDPOINT), methods=["POST"])

@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import NamedTuple, Protocol
 
 import asyncpg
@@ -26,6 +27,10 @@ from gateway.store.session import (
     storage_errors,
 )
 from gateway.store.tables import audit_entries
+
+QUICK_S = 0.002  # a commit that takes less than this on average is not worth a thread
+_AVERAGED = 8  # commits that count in the average
+_PRIMARY_CODE = 0xFF  # the part of an SQLite error code that names its kind
 
 MAX_BATCH = 512  # rows in one statement; SQLite takes 32,766 parameters
 
@@ -162,62 +167,87 @@ class PostgresWriter:
 
 
 class SqliteWriter:
-    """One statement a batch, in one thread.
+    """One statement a batch: here and now while commits are quick, else in a thread.
 
-    Each step of a statement takes Python's global lock anew, and waits for it up to
-    5 ms while the event loop is busy: 64 rows by `executemany` then take 390 ms, as one
-    statement 6 ms. Batches are padded to a power of two, so ten statements serve all.
+    On an ordinary disk a commit takes a third of a millisecond, and to hand it to a thread
+    and back costs a busy event loop several times that. When commits get slow, or another
+    process holds the lock, a thread waits for them and the loop goes on.
+
+    In the thread each step of a statement takes Python's global lock anew and may wait for
+    it: 64 rows by `executemany` then take 390 ms, as one statement 6 ms. Batches are padded
+    to a power of two, so ten statements serve all.
     """
 
     def __init__(self, database: Database):
         self._database = database
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
-        self._connection: sqlite3.Connection | None = None
+        self._connections: dict[int, sqlite3.Connection] = {}  # by how long they wait, ms
+        self._commit_s = 0.0  # moving average
 
     async def append(self, rows: Sequence[EntryRow], replica: str) -> None:
         """See `EntryWriter.append`."""
         loop = asyncio.get_running_loop()
         with storage_errors():
             async with self._database.turn:
-                inserted = await loop.run_in_executor(self._thread, self._insert, rows, replica)
+                inserted = self._insert_now(rows, replica) if self._commit_s < QUICK_S else None
+                if inserted is None:
+                    inserted = await loop.run_in_executor(
+                        self._thread, self._insert, rows, replica, BUSY_TIMEOUT_MS
+                    )
         if inserted != len(rows):
             raise Fenced
 
     async def aclose(self) -> None:
-        """Close the connection once the last statement is done."""
+        """Close the connections once the last statement is done."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown(wait=False)
 
-    def _insert(self, rows: Sequence[EntryRow], replica: str) -> int:
-        if self._connection is None:
-            self._connection = self._connect()
+    def _insert_now(self, rows: Sequence[EntryRow], replica: str) -> int | None:
+        """Insert without waiting for anybody; None if another process holds the lock."""
+        try:
+            return self._insert(rows, replica, wait_ms=0)
+        except sqlite3.Error as error:
+            if _is_busy(error):
+                return None
+            raise
+
+    def _insert(self, rows: Sequence[EntryRow], replica: str, wait_ms: int) -> int:
+        started = perf_counter()
         size = 1 << (len(rows) - 1).bit_length()
         values: list[object] = [value for row in rows for value in row]
         values.extend([None] * (len(EntryRow._fields) * (size - len(rows))))
         values.append(replica)
         try:
-            return self._connection.execute(_padded_insert(size), values).rowcount
+            inserted = self._connection(wait_ms).execute(_padded_insert(size), values).rowcount
         except sqlite3.IntegrityError as error:
             raise Conflict from error
-        except sqlite3.Error:
-            self._drop()
+        except sqlite3.Error as error:
+            if not _is_busy(error):
+                self._drop()
             raise
+        self._commit_s += (perf_counter() - started - self._commit_s) / _AVERAGED
+        return inserted
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._database.path,
-            timeout=BUSY_TIMEOUT_MS / 1000,
-            isolation_level=None,  # each statement is its own transaction
-            check_same_thread=False,  # made and used in our thread, one call at a time
-        )
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
-        return connection
+    def _connection(self, wait_ms: int) -> sqlite3.Connection:
+        if wait_ms not in self._connections:
+            connection = sqlite3.connect(
+                self._database.path,
+                isolation_level=None,  # each statement is its own transaction
+                check_same_thread=False,  # used in one thread at a time, by turns
+            )
+            for pragma in (*PRAGMAS, f"PRAGMA busy_timeout = {wait_ms}"):
+                connection.execute(pragma)
+            self._connections[wait_ms] = connection
+        return self._connections[wait_ms]
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode & _PRIMARY_CODE == sqlite3.SQLITE_BUSY
 
 
 def _padded_insert(size: int) -> str:
