@@ -200,6 +200,7 @@ class Writer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROBE_S if self._failing or self._fenced else None):
                     await self._wanted.wait()
+            await asyncio.sleep(0)  # whoever is ready now may still come along: a fifth more
             batch = self._take()
             try:
                 await self._write(batch)
