@@ -2,7 +2,7 @@
 
 project = "Ostiary"
 author = "The Ostiary authors"
-copyright = "2026, The Ostiary authors"  # noqa: A001 - the name that Sphinx reads
+copyright = "2026, The Ostiary authors"
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
