@@ -26,7 +26,7 @@ from gateway.exchange import Exchange
 from gateway.holdback import Ahead, Held, Holdback
 from gateway.passages import prompt_portions, redact, redact_prompt, reply_passage
 from gateway.types import Outcome
-from model_runner.types import Channel, Delta, Finish, Runner, RunnerTimeout
+from model_runner.types import Channel, Delta, Finish, MalformedOutput, Runner, RunnerTimeout
 from policies.evaluate import evaluate
 from policies.types import STAGE_OF, Decision, Redaction, Stage
 
@@ -185,19 +185,39 @@ class Pipeline:
 
     async def _passages(self, exchange: Exchange) -> AsyncGenerator[Held | Ahead | Finish]:
         """Regroup the runner's deltas into passages; stop the model when closed."""
-        holdback = Holdback(exchange.policy.max_unscreened_chars, stream=exchange.stream)
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + self.timeout_s
+        # Who reads a reply only when it is whole gains nothing by an unjudged part of it.
+        budget = exchange.policy.max_unscreened_chars if exchange.stream else 0
+        holdback = Holdback(budget, stream=exchange.stream)
+        deadline = asyncio.get_running_loop().time() + self.timeout_s
         async with aclosing(self.runner.generate(exchange.prompt)) as deltas:
-            async for delta in deltas:
+            while True:
+                delta = await self._next(deltas, deadline)
                 ready = holdback.flush() if isinstance(delta, Finish) else holdback.push(delta)
                 for item in ready:
                     yield item
                 if isinstance(delta, Finish):
                     yield delta
                     return
-                if clock() > deadline:
-                    raise RunnerTimeout(f"the reply took longer than {self.timeout_s:g} s")
+
+    async def _next(
+        self, deltas: AsyncGenerator[Delta | Finish], deadline: float
+    ) -> Delta | Finish:
+        """Return what the model says next, if it is well-formed and comes in time."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                delta = await anext(deltas)
+        except StopAsyncIteration:
+            raise MalformedOutput("the reply broke off") from None
+        except TimeoutError:
+            raise self._late() from None
+        if asyncio.get_running_loop().time() > deadline:  # a model that never waits
+            raise self._late()
+        if isinstance(delta, Delta) and not delta.text.isascii():
+            _check_characters(delta.text)
+        return delta
+
+    def _late(self) -> RunnerTimeout:
+        return RunnerTimeout(f"the reply took longer than {self.timeout_s:g} s")
 
     async def _judge_held(self, exchange: Exchange, held: Held) -> _Judged:
         passage = reply_passage(held.delta, held.before, exchange.prompt)
@@ -229,6 +249,14 @@ def _refuse(exchange: Exchange, decision: Decision, *, prompt: bool) -> Refusal:
     exchange.outcome = Outcome.BLOCKED
     exchange.reason = next(iter(decision.determining_rules), None)
     return Refusal(decision, exchange.decision_ids[-1], prompt)
+
+
+def _check_characters(text: str) -> None:
+    """Refuse half a character: it could be judged, but nobody could be sent it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise MalformedOutput("the reply holds what is not Unicode text") from None
 
 
 def _count(exchange: Exchange, delta: Delta) -> Delta:

@@ -62,7 +62,7 @@ class ResponsesWriter:
 
     def fail(self, error: GatewayError) -> list[Event]:
         """End a half-sent stream; the code is one that the SDK knows."""
-        code = "rate_limit_exceeded" if error.status == 429 else "server_error"
+        code = {400: "invalid_prompt", 429: "rate_limit_exceeded"}.get(error.status, "server_error")
         self._response["error"] = {"code": code, "message": str(error), "type": error.code}
         return [*self._close("incomplete"), self._end("failed")]
 

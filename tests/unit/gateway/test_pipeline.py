@@ -3,7 +3,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from classifiers.types import Assessment, Span, Verdict
+from classifiers.types import Assessment, Passage, Source, Span, Verdict
 from gateway.errors import AuditUnavailable
 from gateway.exchange import Exchange
 from gateway.pipeline import Admitted, Pipeline, Refusal
@@ -13,6 +13,7 @@ from model_runner.types import (
     Delta,
     Finish,
     FinishReason,
+    MalformedOutput,
     Message,
     Prompt,
     Role,
@@ -51,6 +52,8 @@ class ScriptedRunner:
             for item in self.script:
                 if isinstance(item, Exception):
                     raise item
+                if callable(item):
+                    await item()
                 self.produced += 1
                 yield item
         finally:
@@ -233,10 +236,18 @@ async def test_a_redacted_prompt_reaches_the_model_without_the_span():
 async def test_within_the_leak_budget_text_goes_ahead_of_its_judgement():
     house = House(final("12345678"), final(" a bomb"), DONE)
 
-    reply = await collect(house.ask(policy=policy(budget=5)))
+    reply = await collect(house.ask(policy=policy(budget=5), stream=True))
 
     assert visible(reply) == "12345"
     assert isinstance(reply[-1], Refusal)
+
+
+async def test_a_unary_reply_has_no_use_for_a_leak_budget():
+    house = House(final("12345678"), final(" a bomb"), DONE)
+
+    reply = await collect(house.ask(policy=policy(budget=5)))
+
+    assert visible(reply) == ""
 
 
 async def test_a_thought_that_will_be_shown_is_judged_as_output_too():
@@ -313,6 +324,26 @@ async def test_a_model_that_fails_midway_leaves_one_closed_exchange():
 async def test_a_reply_that_takes_too_long_is_cut():
     with pytest.raises(RunnerTimeout):
         await collect(House(final("Hi."), DONE, timeout_s=-1).ask())
+
+
+async def test_a_model_that_says_nothing_more_is_cut():
+    stalled = [final("Hi."), asyncio.Event().wait]
+
+    with pytest.raises(RunnerTimeout):
+        await collect(House(*stalled, timeout_s=0.01).ask())
+
+
+async def test_a_reply_without_an_end_is_not_a_reply():
+    house = House(final("Hi."))
+
+    with pytest.raises(MalformedOutput):
+        await collect(house.ask())
+    assert house.panel.read == [Passage(Source.USER, "hello")]
+
+
+async def test_half_a_character_is_not_text():
+    with pytest.raises(MalformedOutput):
+        await collect(House(final("Hi \ud83d"), DONE).ask())
 
 
 @pytest.mark.parametrize(
