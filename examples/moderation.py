@@ -6,7 +6,10 @@ from openai import OpenAI
 client = OpenAI()
 
 result = client.moderations.create(input="I will kill you tomorrow.").results[0]
-print("flagged:", sorted(name for name, hit in result.categories.model_dump().items() if hit))
+print(
+    "flagged:",
+    sorted(name for name, hit in result.categories.model_dump(by_alias=True).items() if hit),
+)
 
 reply = client.responses.create(
     model="gpt-oss-tiny",

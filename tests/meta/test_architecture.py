@@ -19,6 +19,7 @@ NAMED_BOUNDARIES = {
     "gateway/api/moderations.py",
     "gateway/audit/writer.py",
     "model_runner/batch.py",
+    "model_runner/local.py",
 }
 
 
