@@ -40,17 +40,18 @@ Ostiary is listening on {address}
 
 Try it with curl:
 
-  curl -s {address}/v1/responses -H 'authorization: Bearer {key}' \\
+  curl -s {address}/v1/responses -H "authorization: Bearer {key}" \\
     -H 'content-type: application/json' -d '{{"model": "{model}", "input": "{prompt}"}}'
 
 or with the unmodified OpenAI client:
 
-  from openai import OpenAI
-  client = OpenAI(base_url="{address}/v1", api_key="{key}")
+  {imports}from openai import OpenAI
+  client = OpenAI(base_url="{address}/v1", api_key={key_in_python})
   print(client.responses.create(model="{model}", input="{prompt}").output_text)
 
 Stop with Ctrl-C.
 """
+_BOOTSTRAP = "$OSTIARY_BOOTSTRAP_KEY"  # the shell fills it in
 _PROMPT = "How long does a refund take?"
 _STAND_IN = (
     "   a stand-in of 300 thousand parameters, not gpt-oss: set OSTIARY_MODEL for a real one"
@@ -132,7 +133,7 @@ async def first_key(services: Services) -> str:
     """
     settings = services.settings
     if settings.bootstrap_key.get_secret_value():
-        return "$OSTIARY_BOOTSTRAP_KEY"
+        return _BOOTSTRAP
     path = settings.home / "keys" / "first-api-key"
     if path.exists():
         return path.read_text().strip()
@@ -187,6 +188,7 @@ def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
 def _greeting(address: str, services: Services, key: str) -> str:
     policy = services.policies.current
     model = services.pipeline.runner.model
+    bootstrap = key == _BOOTSTRAP
     return _GREETING.format(
         address=address,
         model=model,
@@ -196,6 +198,8 @@ def _greeting(address: str, services: Services, key: str) -> str:
         digest=policy.digest[:12],
         database=services.database.url.render_as_string(hide_password=True),
         key=key,
+        imports="import os\n\n  " if bootstrap else "",
+        key_in_python='os.environ["OSTIARY_BOOTSTRAP_KEY"]' if bootstrap else f'"{key}"',
         prompt=_PROMPT,
     )
 
