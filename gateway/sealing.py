@@ -50,8 +50,8 @@ class Sealer:
         """
         try:
             raw = base64.b64decode(blob.encode("ascii"), altchars=b"-_", validate=True)
-            if raw[:1] != _VERSION:
-                raise SealBroken
+            if raw[:1] != _VERSION or base64.urlsafe_b64encode(raw).decode() != blob:
+                raise SealBroken  # another version, or one blob written in two ways
             nonce, sealed = raw[1 : 1 + _NONCE_BYTES], raw[1 + _NONCE_BYTES :]
             plain = AESGCM(self.key).decrypt(nonce, sealed, _bound(project, model))
         except (binascii.Error, UnicodeEncodeError, ValueError, InvalidTag) as broken:

@@ -55,7 +55,7 @@ def new_gateway(tmp_path, engine_url):
     made = []
 
     def make(database_url, **settings):
-        defaults = {"lease_s": "1", "log_level": "warning", "upstream_url": engine_url}
+        defaults = {"lease_s": "3", "log_level": "warning", "upstream_url": engine_url}
         gateway = GatewayProcess(tmp_path, database_url=database_url, **(defaults | settings))
         made.append(gateway)
         return gateway

@@ -1,0 +1,71 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.sealing import LIFETIME_S, SealBroken, Sealer
+
+KEY = b"k" * 32
+MINE = {"project": "acme", "model": "gpt-oss-20b"}
+
+
+def sealer(now=1_000_000.0, key=KEY):
+    return Sealer(key, clock=lambda: now)
+
+
+BLOB = sealer().seal("a thought", **MINE)
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_what_was_sealed_is_opened_as_it_was(text):
+    assert sealer().open(sealer().seal(text, **MINE), **MINE) == text
+
+
+def test_the_text_cannot_be_read_off_the_blob():
+    assert "secret" not in sealer().seal("secret", **MINE)
+
+
+def test_two_seals_of_one_text_differ():
+    assert sealer().seal("x", **MINE) != sealer().seal("x", **MINE)
+
+
+@pytest.mark.parametrize("foreign", [{"project": "other"}, {"model": "gpt-oss-120b"}])
+def test_a_blob_is_bound_to_its_project_and_model(foreign):
+    blob = sealer().seal("x", **MINE)
+
+    with pytest.raises(SealBroken):
+        sealer().open(blob, **(MINE | foreign))
+
+
+def test_project_and_model_cannot_trade_letters():
+    blob = sealer().seal("x", project="ab", model="c")
+
+    with pytest.raises(SealBroken):
+        sealer().open(blob, project="a", model="bc")
+
+
+@given(st.data())
+def test_an_altered_blob_is_refused(data):
+    place = data.draw(st.integers(0, len(BLOB) - 1))
+    other = data.draw(st.sampled_from("ABCabc01-_=").filter(lambda c: c != BLOB[place]))
+
+    with pytest.raises(SealBroken):
+        sealer().open(BLOB[:place] + other + BLOB[place + 1 :], **MINE)
+
+
+def test_another_installation_cannot_open_it():
+    with pytest.raises(SealBroken):
+        sealer(key=b"o" * 32).open(sealer().seal("x", **MINE), **MINE)
+
+
+def test_an_old_blob_is_refused():
+    blob = sealer(now=0).seal("x", **MINE)
+
+    assert sealer(now=LIFETIME_S).open(blob, **MINE) == "x"
+    with pytest.raises(SealBroken):
+        sealer(now=LIFETIME_S + 1).open(blob, **MINE)
+
+
+@pytest.mark.parametrize("blob", ["", "AA", "not base64!", "ünïcode", "AQ==" * 3, "A" * 100])
+def test_what_is_no_blob_is_refused(blob):
+    with pytest.raises(SealBroken):
+        sealer().open(blob, **MINE)
