@@ -25,7 +25,7 @@ from model_runner.types import Channel, Delta
 FIRST_CHARS = 80  # shortest first passage of a streamed message, unless the message ends
 LARGEST_CHARS = 320  # its passages stop doubling here: about a second of speech
 UNARY_CHARS = 1280  # passages of a reply that nobody reads before it is whole
-LONGEST_WORD = 512  # a run without a space is cut here; longer than any credential
+LONGEST_WORD = 4096  # a run without a space is cut here; longer than any credential we look for
 OVERLAP_CHARS = 256  # how much of the earlier text a passage carries in `before`
 MESSAGE_GAP = "\n\n"  # stands between two messages where they are read as one text
 
