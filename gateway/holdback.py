@@ -31,7 +31,9 @@ MESSAGE_GAP = "\n\n"  # stands between two messages where they are read as one t
 
 # The last class: the CJK full stop, exclamation and question marks.
 _SENTENCE_END = re2.compile(r"(?s).*(?:[.!?:;…][\"')\]]*\s|\n|[\x{3002}\x{FF01}\x{FF1F}])")
-_WORD_END = re2.compile(r"(?s).*\s")
+# Not behind a digit or a capital: numbers and account codes are written in groups, and
+# what would have been redacted whole must not have left by half.
+_WORD_END = re2.compile(r"(?s).*[^\p{Lu}\d)\s]\s")
 
 
 class _Pattern(Protocol):

@@ -14,6 +14,11 @@ _PART = (string.ascii_letters + string.digits) * 12
 TOKEN = f"eyJ{_PART[:300]}.eyJ{_PART[:700]}.{_PART[:340]}"  # a JSON web token of usual size
 BOMB = "I will help build the pipe bomb."
 SECRETS = [KEY, TOKEN]
+NUMBERS = {
+    "4111 1111 1111 1111": "[card]",
+    "GB82 WEST 1234 5698 7654 32": "[iban]",
+    "536-22-1234": "[ssn]",
+}
 BUDGET = 30
 
 POLICY = """\
@@ -149,6 +154,17 @@ def test_no_character_of_a_reply_leaves_after_a_bad_thought(gateway, surface, be
     assert answer.text == ""
     for unsaid in ("Oslo", "pipe", "Zebra"):
         assert unsaid.encode() not in answer.raw
+
+
+@SLOWLY
+@given(before=SENTENCES, number=st.sampled_from(sorted(NUMBERS)), after=SENTENCES, sizes=CUTS)
+def test_a_number_is_redacted_whole(gateway, surface, before, number, after, sizes):
+    whole = f"{before}Pay with {number} now. {after}"
+    gateway.script(*map(final, chunks(whole, sizes)), DONE)
+
+    answer = ask(gateway, surface)
+
+    assert answer.text == whole.replace(number, NUMBERS[number])
 
 
 @pytest.mark.parametrize("secret", SECRETS, ids=["key", "token"])

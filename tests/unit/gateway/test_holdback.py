@@ -91,6 +91,17 @@ def test_a_word_is_not_cut_in_two():
     assert any(key in held.delta.text for held in items)
 
 
+def test_a_number_in_groups_is_not_cut_in_two():
+    for pad in range(40, 90):
+        text = (
+            "x" * pad + " Pay GB82 WEST 1234 5698 7654 32 now, or +1 (212) 555-0187. " + "a b " * 99
+        )
+        items = run([Delta(Channel.FINAL, character) for character in text])
+
+        for number in ("GB82 WEST 1234 5698 7654 32", "+1 (212) 555-0187"):
+            assert any(number in held.delta.text for held in items)
+
+
 def test_a_run_without_spaces_is_let_go_at_last():
     holdback = Holdback()
 
