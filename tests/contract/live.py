@@ -1,6 +1,7 @@
 """A gateway in a thread, on a real socket, as `ostiary serve` runs it."""
 
 import asyncio
+import socket
 import threading
 import time
 
@@ -209,3 +210,23 @@ def wait_until(claim, within_s=WAIT_S):
         assert time.monotonic() < give_up, "waited in vain"
         time.sleep(0.01)
     return value
+
+
+def connection(gateway):
+    """Return a socket to the gateway; what is sent on it is the test's business."""
+    host, port = gateway.address.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def send_head(gateway, sock, path, *headers):
+    """Send a request up to its body."""
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "host: gateway",
+        f"authorization: Bearer {gateway.key}",
+        "content-type: application/json",
+        *headers,
+        "",
+        "",
+    ]
+    sock.sendall("\r\n".join(lines).encode())

@@ -2,14 +2,13 @@
 
 import gzip
 import json
-import socket
 
 import openai
 import pytest
 
 from gateway.types import Scope
 from tests.contract import wire
-from tests.contract.live import DONE, final, wait_until
+from tests.contract.live import DONE, connection, final, send_head, wait_until
 
 RESPONSES, CHAT = "/v1/responses", "/v1/chat/completions"
 MIB = 1024 * 1024
@@ -420,24 +419,6 @@ def test_one_more_request_than_there_is_room_for_is_told_to_wait(new_gateway):
 
     assert refused(gateway, answer, 503)["code"] == "overloaded"
     assert answer.headers["retry-after"]
-
-
-def connection(gateway):
-    host, port = gateway.address.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=20)
-
-
-def send_head(gateway, sock, path, *headers):
-    lines = [
-        f"POST {path} HTTP/1.1",
-        "host: gateway",
-        f"authorization: Bearer {gateway.key}",
-        "content-type: application/json",
-        *headers,
-        "",
-        "",
-    ]
-    sock.sendall("\r\n".join(lines).encode())
 
 
 def read_to_end(sock):

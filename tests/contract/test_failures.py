@@ -228,7 +228,7 @@ def test_half_a_character_from_a_runner_is_an_error(gateway, surface):
 
 
 def test_a_runner_that_says_nothing_more_is_cut_at_the_time_limit(new_gateway):
-    gateway = new_gateway(generation_timeout_s=0.3)
+    gateway = new_gateway(generation_timeout_s=0.1)
     for surface in SURFACES:
         for script in ([], [thought("Hm.")], [final("zebra")], [call("get_weather", "{")]):
             scripted = gateway.script(*script, Pause(float("inf")))
