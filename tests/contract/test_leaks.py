@@ -157,9 +157,11 @@ def test_no_character_of_a_reply_leaves_after_a_bad_thought(gateway, surface, be
 
 
 @SLOWLY
-@given(before=SENTENCES, number=st.sampled_from(sorted(NUMBERS)), after=SENTENCES, sizes=CUTS)
-def test_a_number_is_redacted_whole(gateway, surface, before, number, after, sizes):
-    whole = f"{before}Pay with {number} now. {after}"
+@given(
+    words=st.integers(8, 20), number=st.sampled_from(sorted(NUMBERS)), after=SENTENCES, sizes=CUTS
+)
+def test_a_number_is_redacted_whole(gateway, surface, words, number, after, sizes):
+    whole = f"{'word ' * words}Pay with {number} now. {after}"
     gateway.script(*map(final, chunks(whole, sizes)), DONE)
 
     answer = ask(gateway, surface)
