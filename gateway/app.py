@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from classifiers.panel import Panel
 from classifiers.registry import build
-from classifiers.types import Assessment, Passage
 from gateway.api import chat, health, models, moderations, responses
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
@@ -23,12 +22,12 @@ from gateway.api.services import Services
 from gateway.audit.ledger import Ledger
 from gateway.audit.records import policy_activated, policy_rejected
 from gateway.audit.sweeper import Sweeper
-from gateway.errors import AuditUnavailable, BadRequest, GatewayError, NotFound
+from gateway.errors import AuditUnavailable, GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
 from gateway.limits import open_limits
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
-from gateway.policy_source import PolicySource
+from gateway.policy_source import PolicySource, judge_of
 from gateway.sealing import Sealer
 from gateway.settings import Settings, UpstreamMode
 from gateway.store.keyfile import read_or_create
@@ -36,7 +35,6 @@ from gateway.store.session import Database
 from model_runner.types import Runner
 from policies.types import Policy
 
-TEST_DEADLINE_MS = 10_000  # for a policy's own tests: no stream is waiting
 _ROUTERS = (moderations.router, models.router, health.router)
 
 
@@ -150,9 +148,6 @@ async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitS
 async def _open_policies(
     settings: Settings, panel: Panel, ledger: Ledger, stack: AsyncExitStack
 ) -> PolicySource:
-    async def judge(passages: Sequence[Passage]) -> Assessment:
-        return await panel.judge(passages, TEST_DEADLINE_MS)
-
     async def activated(policy: Policy, previous: str | None) -> None:
         await ledger.append(policy_activated(policy, previous_digest=previous, actor="file"))
 
@@ -160,7 +155,7 @@ async def _open_policies(
         with suppress(AuditUnavailable):  # a log that is away already fails every request
             await ledger.append(policy_rejected(Path(name).name, reason, actor="file"))
 
-    source = PolicySource(settings.policy, judge, activated=activated, rejected=rejected)
+    source = PolicySource(settings.policy, judge_of(panel), activated=activated, rejected=rejected)
     await source.start()
     watcher = asyncio.create_task(source.watch(), name="policy-watcher")
     stack.callback(watcher.cancel)
@@ -171,8 +166,7 @@ async def _no_such_route(request: Request, error: Exception) -> Response:
     """Answer what no route takes, in OpenAI's shape."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:
-        problem: GatewayError = BadRequest(f"the method {request.method} is not allowed here")
-        problem.status = 405
+        problem: GatewayError = MethodNotAllowed(f"the method {request.method} is not allowed here")
     else:
         problem = NotFound(f"no such endpoint: {request.method} {request.url.path[:80]}")
     return error_response(problem, {})

@@ -2,7 +2,8 @@
 
 GatewayError
 ├── BadRequest              400  malformed, out of range, or not a thing we can do
-│   └── UnsupportedParameter 400  a known request field that this gateway does not offer
+│   ├── UnsupportedParameter 400  a known request field that this gateway does not offer
+│   └── MethodNotAllowed    405  this path takes another method
 ├── Unauthenticated         401  no API key, an unknown, expired or revoked one
 ├── Forbidden               403  the key lacks the scope
 ├── NotFound                404  no such model or object
@@ -70,6 +71,12 @@ class UnsupportedParameter(BadRequest):
     """A field of the hosted API that this gateway does not offer; refused by name."""
 
     code = "unsupported_parameter"
+
+
+class MethodNotAllowed(BadRequest):
+    """The path exists and takes another method."""
+
+    status = 405
 
 
 class Unauthenticated(GatewayError):

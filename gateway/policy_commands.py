@@ -5,28 +5,27 @@ Printing, exit statuses and JSON are the command line's business.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from classifiers.panel import Panel
 from classifiers.registry import build
-from classifiers.types import Assessment, Passage
+from classifiers.types import Passage
+from gateway.policy_source import judge_of
 from gateway.settings import Settings
 from policies.evaluate import evaluate
 from policies.explain import explain as explained
 from policies.lint import lint as linted
-from policies.load import PolicyError, failure, load_policy, read_policy
-from policies.testing import SOURCE_AT, run_score_tests, run_text_tests
+from policies.load import PolicyError, failure, read_policy, refuse_failures
+from policies.testing import SOURCE_AT, run_score_tests
+from policies.testing import run_tests as run_inline_tests
 from policies.types import Action, Decision, Stage
-
-_JUDGE_DEADLINE_MS = 10_000  # nobody is waiting for a stream here
 
 
 def lint(source: str) -> tuple[list[dict[str, str]], bool]:
     """Return the findings on a policy, and whether the gateway would start with it."""
     try:
         file = read_policy(source)
-        load_policy(source)
+        refuse_failures(file, run_score_tests(file.policy, file.tests))
     except PolicyError as error:
         return [
             _finding(error.file, problem.line, problem.column, "error", problem.message)
@@ -46,15 +45,6 @@ async def run_tests(source: str) -> list[dict[str, Any]]:
         PolicyError: If the file is not a policy at all.
     """
     file = read_policy(source)
-    panel = _panel()
-
-    async def judge(passages: Sequence[Passage]) -> Assessment:
-        return await panel.judge(passages, _JUDGE_DEADLINE_MS)
-
-    outcomes = (
-        *run_score_tests(file.policy, file.tests),
-        *await run_text_tests(file.policy, file.tests, judge),
-    )
     return [
         {
             "where": f"{file.name}:{outcome.test.line}:{outcome.test.column}",
@@ -65,7 +55,7 @@ async def run_tests(source: str) -> list[dict[str, Any]]:
             "got": outcome.action.name.lower(),
             "message": "passed" if outcome.passed else failure(outcome).message,
         }
-        for outcome in outcomes
+        for outcome in await run_inline_tests(file.policy, file.tests, judge_of(_panel()))
     ]
 
 
@@ -77,7 +67,7 @@ async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict
     """
     policy = read_policy(source).policy
     passage = Passage(SOURCE_AT[stage], text)
-    assessment = await _panel().judge((passage,), _JUDGE_DEADLINE_MS)
+    assessment = await judge_of(_panel())([passage])
     decision = evaluate(policy, stage, assessment)
     return explained(decision, policy), _decision(decision)
 

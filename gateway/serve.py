@@ -17,6 +17,7 @@ from types import FrameType
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import FastAPI
 
 from gateway.api.services import Services
@@ -152,7 +153,7 @@ def run(settings: Settings) -> int:
     """
     configure_logging(settings.log_level, settings.log_format.value)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(settings))
 
 
@@ -176,13 +177,6 @@ def _refuse(error: Exception) -> int:
     lines = error.lines() if isinstance(error, PolicyError) else [str(error)]
     sys.stderr.write("".join(f"cannot start: {line}\n" for line in lines))
     return WRONG_SETTINGS if isinstance(error, ValueError) else CANNOT_START
-
-
-def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
-    import uvloop
-
-    factory: type[asyncio.AbstractEventLoop] = uvloop.Loop
-    return factory
 
 
 def _greeting(address: str, services: Services, key: str) -> str:

@@ -80,14 +80,14 @@ def load_policy(source: str | Path) -> Policy:
             fails a test of its own.
     """
     file = read_policy(source)
-    problems = [
-        failure(outcome)
-        for outcome in run_score_tests(file.policy, file.tests)
-        if not outcome.passed
-    ]
-    if problems:
-        raise PolicyError(file.name, problems)
+    refuse_failures(file, run_score_tests(file.policy, file.tests))
     return file.policy
+
+
+def refuse_failures(file: PolicyFile, outcomes: Iterable[InlineOutcome]) -> None:
+    """Raise `PolicyError` if a test of `file` failed, with every test that did."""
+    if problems := [failure(outcome) for outcome in outcomes if not outcome.passed]:
+        raise PolicyError(file.name, problems)
 
 
 def read_policy(source: str | Path) -> PolicyFile:

@@ -7,6 +7,7 @@ the classifiers, which a caller that wants text judged passes in.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -43,6 +44,16 @@ def run_score_tests(policy: Policy, tests: Sequence[PolicyTest]) -> tuple[Inline
     """Run the tests that give scores; those that give a text are left out."""
     return tuple(
         _outcome(policy, test, _assessment(policy, test)) for test in tests if test.text is None
+    )
+
+
+async def run_tests(
+    policy: Policy, tests: Sequence[PolicyTest], judge: Judge
+) -> tuple[InlineOutcome, ...]:
+    """Run every test, beside the event loop what needs no classifier; see `run_text_tests`."""
+    return (
+        *await asyncio.to_thread(run_score_tests, policy, tests),
+        *await run_text_tests(policy, tests, judge),
     )
 
 

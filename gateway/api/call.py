@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from gateway.api.fields import ModerationParam
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
-from gateway.pipeline import Admitted, Reply
+from gateway.pipeline import Reply
 from gateway.sealing import Sealer
 from model_runner.types import Prompt
 
@@ -59,7 +59,7 @@ Event = dict[str, Any]
 class Writer(Protocol):
     """Turns what the pipeline yields into one API's events and its unary reply."""
 
-    def write(self, item: Reply | Admitted) -> list[Event]:
+    def write(self, item: Reply) -> list[Event]:
         """Take one item; return the events it causes, in order."""
         ...
 

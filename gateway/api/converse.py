@@ -16,12 +16,10 @@ from typing import Any
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Send
-from starlette.types import Scope as AsgiScope
+from starlette.types import Receive, Scope, Send
 
-from gateway.api.body import read_object
 from gateway.api.call import Call, Event, Reader, Writer, WriterFactory
-from gateway.api.gates import admit_key, check_room, deny
+from gateway.api.gates import deny, enter, estimated_tokens
 from gateway.api.moderation_result import tightened
 from gateway.api.problems import as_gateway_error, error_response, json_response, refusal_response
 from gateway.api.services import Services, services_of
@@ -30,11 +28,9 @@ from gateway.errors import AuditUnavailable, GatewayError, NotFound
 from gateway.exchange import Exchange
 from gateway.limits import Quota
 from gateway.pipeline import Refusal, Reply
-from gateway.types import Scope
 from model_runner.types import RunnerError
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that went away; nobody reads it
-_CHARS_PER_TOKEN = 4
 _log = structlog.get_logger("ostiary.api")
 
 
@@ -67,7 +63,7 @@ class Conversation:
     def __init__(self, endpoint: Endpoint):
         self._endpoint = endpoint
 
-    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         response = await converse(Request(scope, receive), self._endpoint)
         await response(scope, receive, send)
@@ -119,12 +115,8 @@ async def converse(request: Request, endpoint: Endpoint) -> Response:
 
 
 async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _Visit:
-    check_room(services)
     settings = services.settings
-    principal = await admit_key(request, services, Scope.CALLER)
-    body = await read_object(
-        request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
-    )
+    principal, body = await enter(request, services)
     reader = Reader(
         settings.max_messages, settings.expose_reasoning, services.sealer, principal.project
     )
@@ -136,7 +128,7 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
             param="model",
             code="model_not_found",
         )
-    quota = await services.limits.take(principal, _estimated_tokens(call))
+    quota = await services.limits.take(principal, _reservation(call))
     exchange = Exchange(
         id=request.scope["state"]["request_id"],
         principal=principal,
@@ -202,10 +194,10 @@ def _headers_of(visit: _Visit, error: Exception) -> dict[str, str]:
     return visit.quota.headers() if isinstance(error, AuditUnavailable) else visit.headers
 
 
-def _estimated_tokens(call: Call) -> int:
+def _reservation(call: Call) -> int:
     """Return a reservation in tokens; the true count is settled when the reply ends."""
     chars = sum(len(message.text) for message in call.prompt.messages)
-    return chars // _CHARS_PER_TOKEN + (call.prompt.sampling.max_tokens or 0) + 1
+    return estimated_tokens(chars) + (call.prompt.sampling.max_tokens or 0)
 
 
 def _explained(error: Exception) -> GatewayError:

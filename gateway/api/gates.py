@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.api.body import read_object
 from gateway.api.problems import error_response
 from gateway.api.services import Services, services_of
 from gateway.audit.records import denied
 from gateway.errors import AuditUnavailable, Forbidden, GatewayError, Overloaded
 from gateway.types import Principal, Scope
 
+_CHARS_PER_TOKEN = 4
 _log = structlog.get_logger("ostiary.api")
 
 
@@ -36,6 +40,26 @@ async def admit_key(request: Request, services: Services, scope: Scope) -> Princ
     if not principal.may(scope):
         raise Forbidden(f"this API key lacks the scope `{scope.value}`")
     return principal
+
+
+async def enter(request: Request, services: Services) -> tuple[Principal, dict[str, Any]]:
+    """Pass the gates that every request to a model passes; return whose it is and its body.
+
+    Raises:
+        GatewayError: As each gate does; the body is read only of who may ask.
+    """
+    check_room(services)
+    principal = await admit_key(request, services, Scope.CALLER)
+    settings = services.settings
+    body = await read_object(
+        request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
+    )
+    return principal, body
+
+
+def estimated_tokens(chars: int) -> int:
+    """Return what a text of so many code points is reserved as, before it is counted."""
+    return chars // _CHARS_PER_TOKEN + 1
 
 
 async def deny(request: Request, endpoint: str, error: GatewayError) -> Response:

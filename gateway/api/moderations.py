@@ -10,16 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from classifiers.types import Passage, Source
-from gateway.api.body import read_object
 from gateway.api.fields import Wire, checked, text_of
-from gateway.api.gates import admit_key, check_room, deny
+from gateway.api.gates import deny, enter, estimated_tokens
 from gateway.api.moderation_result import CATEGORIES, MODERATION_MODEL, moderation_result
 from gateway.api.problems import as_gateway_error, error_response, json_response
 from gateway.api.services import Services, services_of
 from gateway.errors import BadRequest, EngineUnavailable, GatewayError
 from gateway.exchange import Exchange
 from gateway.limits import Quota
-from gateway.types import Scope
 from model_runner.types import Message, Prompt, Role
 from policies.types import Decision
 
@@ -61,16 +59,12 @@ async def create_moderation(request: Request) -> Response:
 
 
 async def _admit(request: Request, services: Services) -> tuple[list[str], Exchange, Quota]:
-    check_room(services)
     settings = services.settings
-    principal = await admit_key(request, services, Scope.CALLER)
-    body = await read_object(
-        request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
-    )
+    principal, body = await enter(request, services)
     texts = _texts(checked(_Request, body).input)
     if len(texts) > settings.max_messages:
         raise BadRequest(f"`input` has more than {settings.max_messages} texts", param="input")
-    quota = await services.limits.take(principal, sum(map(len, texts)) // 4 + 1)
+    quota = await services.limits.take(principal, estimated_tokens(sum(map(len, texts))))
     exchange = Exchange(
         id=request.scope["state"]["request_id"],
         principal=principal,

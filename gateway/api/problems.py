@@ -76,7 +76,7 @@ def refusal_response(refusal: Refusal, headers: dict[str, str]) -> Response:
     decision = refusal.decision
     body = {
         "error": {
-            "message": decision.user_message or refusal_text(decision),
+            "message": refusal_text(decision),
             "type": "invalid_request_error",
             "param": "input",
             "code": decision.code,

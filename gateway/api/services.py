@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
@@ -47,7 +46,6 @@ class Services:
     metrics: Metrics
     in_flight: int = 0
     draining: bool = False
-    closers: list[Callable[[], object]] = field(default_factory=list)
 
 
 def services_of(request: Request) -> Services:
