@@ -1,0 +1,1 @@
+"""How the embedded weights came to be: data, training, calibration and their report."""
