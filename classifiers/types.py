@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+# Reason codes of a missing answer that the policy tells apart or that lie in the text itself.
+UNSUPPORTED_LANGUAGE = "unsupported_language"  # the classifier was not made for this language
+TOO_LONG = "too_long"  # the text is longer than the classifier reads
 
 
 class Source(StrEnum):
@@ -69,7 +73,8 @@ class Verdict:
         score: Calibrated probability in [0, 1], or None when the classifier gave no
             answer (timeout, out of memory, bad output). None is never a low score.
         spans: Where in the passage it was found, if the classifier can say.
-        error: Why there is no score, as a short reason code: `timeout`, `failed`.
+        error: Why there is no score, as a short reason code: `timeout`, `failed`,
+            `unsupported_language`.
     """
 
     classifier: str
@@ -109,12 +114,31 @@ class Assessment:
         covered: For each category that was asked about, the names of the classifiers
             that were asked. Within it a category without a verdict scored 0; outside
             it nobody was asked, which is a missing answer.
+        on_request: For each category, the names of the judges: classifiers that answer
+            only if they are asked.
+        asked: For each judge that was asked, about which passages and in which
+            categories. Within it a category without a verdict scored 0.
     """
 
     passages: tuple[Passage, ...]
     verdicts: tuple[tuple[Verdict, ...], ...]
     receipts: tuple[Receipt, ...]
     covered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    on_request: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    asked: Mapping[str, frozenset[tuple[int, str]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """What one judge is asked.
+
+    Attributes:
+        classifier: Its name and version.
+        wanted: For each passage it is asked about, by index, the categories.
+    """
+
+    classifier: str
+    wanted: Mapping[int, frozenset[str]]
 
 
 class Classifier(Protocol):
@@ -143,4 +167,15 @@ class Classifier(Protocol):
             that the passage scored above 0 in or could not be scored in. A category
             that is left out scored 0.
         """
+        ...
+
+
+@runtime_checkable
+class Selective(Classifier, Protocol):
+    """A classifier whose work grows with the categories, so that it is told which it needs."""
+
+    async def classify_for(
+        self, passages: Sequence[Passage], wanted: Sequence[frozenset[str]]
+    ) -> list[list[Verdict]]:
+        """Judge each passage in the categories wanted of it; otherwise as `classify`."""
         ...
