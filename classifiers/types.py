@@ -75,6 +75,8 @@ class Verdict:
         spans: Where in the passage it was found, if the classifier can say.
         error: Why there is no score, as a short reason code: `timeout`, `failed`,
             `unsupported_language`.
+        rationale: Why the score, in a judge's own words: one line, at most 500 code
+            points. It may quote what it judged, so it is content: never log it.
     """
 
     classifier: str
@@ -82,6 +84,7 @@ class Verdict:
     score: float | None
     spans: tuple[Span, ...] = ()
     error: str | None = None
+    rationale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
