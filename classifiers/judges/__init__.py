@@ -1,0 +1,1 @@
+"""Slower, better-read classifiers: models that are asked for a judgement."""
