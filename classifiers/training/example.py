@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+
+from classifiers.encoder_text import Kind
+
+__all__ = ["HEADS", "Example", "Kind"]
 
 # In the order of the encoder's outputs. `any` is harm of any sort; the last is an attack
 # on the system rather than a harm, and `any` says nothing about it.
@@ -28,14 +31,6 @@ HEADS = (
     "ai_self_improvement",
     "prompt_injection",
 )
-
-
-class Kind(StrEnum):
-    """What a text is, which decides how the encoder is shown it."""
-
-    PROMPT = "prompt"  # asked of the model
-    REPLY = "reply"  # said by the model, read with the prompt it answers
-    TOOL = "tool"  # returned by a tool: a page, a file, an API's answer
 
 
 @dataclass(frozen=True, slots=True)
