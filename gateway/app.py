@@ -27,12 +27,13 @@ from gateway.identity import Identity
 from gateway.limits import open_limits
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
-from gateway.policy_source import PolicySource, judge_of
+from gateway.policy_source import PolicySource
 from gateway.sealing import Sealer
 from gateway.settings import Settings, UpstreamMode
 from gateway.store.keyfile import read_or_create
 from gateway.store.session import Database
 from model_runner.types import Runner
+from policies.testing import judge_of
 from policies.types import Policy
 
 _ROUTERS = (moderations.router, models.router, health.router)

@@ -21,22 +21,15 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
-from classifiers.types import Assessment, Passage
+from classifiers.types import Passage
 from gateway.exchange import Exchange
 from gateway.holdback import Ahead, Held, Holdback
 from gateway.passages import prompt_portions, redact, redact_prompt, reply_passage
 from gateway.types import Outcome
 from model_runner.types import Channel, Delta, Finish, MalformedOutput, Runner, RunnerTimeout
+from policies.cascade import Panel, assess
 from policies.evaluate import evaluate
 from policies.types import STAGE_OF, Decision, Redaction, Stage
-
-
-class Panel(Protocol):
-    """Every classifier at once; one that fails gives a verdict without a score."""
-
-    async def judge(self, passages: tuple[Passage, ...], deadline_ms: int) -> Assessment:
-        """Judge all passages before the deadline."""
-        ...
 
 
 class DecisionLog(Protocol):
@@ -240,7 +233,7 @@ class Pipeline:
         self, exchange: Exchange, stage: Stage, passages: tuple[Passage, ...]
     ) -> tuple[Decision, Awaitable[str]]:
         """Judge, evaluate, record; the decision may be acted on once the second is done."""
-        assessment = await self.panel.judge(passages, exchange.policy.deadline_ms)
+        assessment = await assess(self.panel, exchange.policy, stage, passages)
         decision = evaluate(exchange.policy, stage, assessment)
         return decision, self.log.record(exchange, decision)
 

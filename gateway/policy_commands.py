@@ -10,13 +10,12 @@ from typing import Any
 from classifiers.panel import Panel
 from classifiers.registry import build
 from classifiers.types import Passage
-from gateway.policy_source import judge_of
 from gateway.settings import Settings
 from policies.evaluate import evaluate
 from policies.explain import explain as explained
 from policies.lint import lint as linted
 from policies.load import PolicyError, failure, read_policy, refuse_failures
-from policies.testing import SOURCE_AT, run_score_tests
+from policies.testing import SOURCE_AT, judge_of, run_score_tests
 from policies.testing import run_tests as run_inline_tests
 from policies.types import Action, Decision, Stage
 
@@ -67,7 +66,7 @@ async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict
     """
     policy = read_policy(source).policy
     passage = Passage(SOURCE_AT[stage], text)
-    assessment = await judge_of(_panel())([passage])
+    assessment = await judge_of(_panel())(policy, stage, passage)
     decision = evaluate(policy, stage, assessment)
     return explained(decision, policy), _decision(decision)
 
@@ -99,6 +98,9 @@ def _decision(decision: Decision) -> dict[str, Any]:
                 "action": outcome.action.name.lower(),
                 "shadow": outcome.shadow,
                 "unavailable": outcome.unavailable,
+                "missing": list(outcome.missing),
+                "classifier": outcome.classifier,
+                "suspicion": outcome.suspicion,
             }
             for outcome in decision.outcomes
         ],

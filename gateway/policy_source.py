@@ -8,31 +8,19 @@ last good policy in force, and says so in `refused`, the log and the decision lo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
 
-from classifiers.panel import Panel
-from classifiers.types import Assessment, Passage
 from gateway.errors import AuditUnavailable
 from policies.load import PolicyError, read_policy, refuse_failures
 from policies.testing import Judge, run_tests
 from policies.types import Policy
 
 POLL_S = 1.0
-TEST_DEADLINE_MS = 10_000  # for a policy's own tests: no stream is waiting
 _Stamp = tuple[int, int] | None  # what changes when a file changes
 _log = structlog.get_logger("ostiary.policy")
-
-
-def judge_of(panel: Panel) -> Judge:
-    """Return what a policy's text tests ask: the panel, with time to spare."""
-
-    async def judge(passages: Sequence[Passage]) -> Assessment:
-        return await panel.judge(passages, TEST_DEADLINE_MS)
-
-    return judge
 
 
 class PolicySource:
@@ -108,7 +96,10 @@ class PolicySource:
     async def _load(self) -> Policy:
         """Return the policy if all its tests pass, those that give a text included."""
         file = await asyncio.to_thread(read_policy, self._name)
-        refuse_failures(file, await run_tests(file.policy, file.tests, self._judge))
+        outcomes = await run_tests(file.policy, file.tests, self._judge)
+        refuse_failures(file, outcomes)
+        if unsure := sum(outcome.inconclusive and not outcome.passed for outcome in outcomes):
+            _log.warning("policy_tests_inconclusive", tests=unsure, version=file.policy.version)
         return file.policy
 
     def _stamp(self) -> _Stamp:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from policies.document import Document
 from policies.schema import BandEntry, Escalate, PerStage, PolicyDocument, RuleEntry
-from policies.types import Action, Band, Category, Mode, Policy, PolicyTest, Rule, Stage
+from policies.types import Action, Band, Category, Mode, Policy, PolicyTest, Rule, Rung, Stage
 
 
 def compile_policy(parsed: PolicyDocument, digest: str) -> Policy:
@@ -23,6 +23,10 @@ def compile_policy(parsed: PolicyDocument, digest: str) -> Policy:
         },
         deadline_ms=defaults.deadline_ms,
         max_unscreened_chars=defaults.max_unscreened_chars,
+        judge_deadline_ms=defaults.judge_deadline_ms,
+        on_unsupported_language=_resolved(
+            defaults.on_unsupported_language, _resolved(defaults.on_unavailable, {})
+        ),
     )
 
 
@@ -39,6 +43,8 @@ def compile_tests(parsed: PolicyDocument, document: Document) -> tuple[PolicyTes
                 expect=Action[entry.expect.upper()],
                 scores=entry.given.scores or {},
                 missing=frozenset(entry.given.missing),
+                unsupported=frozenset(entry.given.unsupported),
+                rungs=entry.given.rungs,
                 text=entry.given.text,
                 line=line,
                 column=column,
@@ -48,22 +54,35 @@ def compile_tests(parsed: PolicyDocument, document: Document) -> tuple[PolicyTes
 
 
 def _rule(entry: RuleEntry, parsed: PolicyDocument) -> Rule:
-    fallback = _per_stage(parsed.defaults.on_unavailable)
-    own = _per_stage(entry.on_unavailable)
+    on_unavailable = _resolved(entry.on_unavailable, _resolved(parsed.defaults.on_unavailable, {}))
+    thresholds = entry.thresholds
     return Rule(
         id=entry.id,
         category=entry.category,
         stages=frozenset(Stage(stage) for stage in entry.stages),
         bands=tuple(sorted((_band(each) for each in entry.bands), key=lambda band: -band.gte)),
-        on_unavailable={
-            stage: own.get(stage, fallback.get(stage, Action.BLOCK)) for stage in Stage
-        },
-        classifiers=frozenset(entry.classifiers),
+        on_unavailable=on_unavailable,
+        on_unsupported_language=_resolved(
+            entry.on_unsupported_language,
+            _resolved(parsed.defaults.on_unsupported_language, on_unavailable),
+        ),
+        classifiers=frozenset(name for name in entry.classifiers if name not in thresholds),
+        rungs=tuple(
+            Rung(name, thresholds[name]) for name in entry.classifiers if name in thresholds
+        ),
         mode=Mode(entry.mode),
         code=entry.code,
         user_message=entry.message.user,
         developer_message=entry.message.developer,
     )
+
+
+def _resolved(
+    given: str | PerStage | None, fallback: Mapping[Stage, Action]
+) -> dict[Stage, Action]:
+    """Return what is given for each stage, where nothing is the fallback, and then block."""
+    own = _per_stage(given)
+    return {stage: own.get(stage, fallback.get(stage, Action.BLOCK)) for stage in Stage}
 
 
 def _per_stage(given: str | PerStage | None) -> Mapping[Stage, Action]:

@@ -9,15 +9,17 @@ from collections.abc import Iterator, Sequence
 
 from policies.document import Document, Path, Problem
 from policies.mistakes import suggestion
-from policies.schema import BandEntry, PerStage, PolicyDocument, RuleEntry
+from policies.schema import BandEntry, Given, PerStage, PolicyDocument, RuleEntry
 from policies.types import Action
+
+_FALLBACKS = ("on_unavailable", "on_unsupported_language")
 
 
 def contradictions(parsed: PolicyDocument, document: Document) -> Iterator[Problem]:
     """Yield every mistake that makes the file unfit to be a policy."""
-    yield from _blind_redaction(
-        parsed.defaults.on_unavailable, document, ("defaults", "on_unavailable")
-    )
+    for key in _FALLBACKS:
+        given = getattr(parsed.defaults, key)
+        yield from _blind_redaction(given, document, ("defaults", key))
     first_lines: dict[str, int] = {}
     for number, rule in enumerate(parsed.rules):
         path: Path = ("rules", number)
@@ -27,7 +29,10 @@ def contradictions(parsed: PolicyDocument, document: Document) -> Iterator[Probl
         first_lines.setdefault(rule.id, document.place(path)[0])
         yield from _unknown_category(rule.category, parsed, document, (*path, "category"))
         yield from _repeated(rule.stages, document, (*path, "stages"))
-        yield from _blind_redaction(rule.on_unavailable, document, (*path, "on_unavailable"))
+        yield from _repeated(rule.classifiers, document, (*path, "classifiers"))
+        yield from _rungs(rule, document, path)
+        for key in _FALLBACKS:
+            yield from _blind_redaction(getattr(rule, key), document, (*path, key))
         yield from _bands(rule.bands, document, (*path, "bands"))
         yield from _tests(rule, parsed, document, (*path, "tests"))
 
@@ -45,6 +50,23 @@ def _repeated(words: Sequence[str], document: Document, path: Path) -> Iterator[
     for index, word in enumerate(words):
         if word in words[:index]:
             yield Problem(*document.place((*path, index)), f"`{word}` is listed twice")
+
+
+def _rungs(rule: RuleEntry, document: Document, path: Path) -> Iterator[Problem]:
+    """Who is asked in doubt comes last, and somebody has to be asked before."""
+    if rule.escalate_at is None:
+        return
+    place = document.place((*path, "escalate_at"))
+    thresholds = rule.thresholds
+    for name in thresholds:
+        if name not in rule.classifiers:
+            hint = suggestion(name, rule.classifiers)
+            yield Problem(*place, f"`{name}` is not among the rule's classifiers{hint}")
+    waits = [name in thresholds for name in rule.classifiers]
+    if not waits or waits[0]:
+        yield Problem(*place, "`escalate_at` needs a classifier that is asked first")
+    elif waits != sorted(waits):
+        yield Problem(*place, "who is asked in doubt has to come last in `classifiers`")
 
 
 def _blind_redaction(
@@ -89,13 +111,24 @@ def _tests(
 ) -> Iterator[Problem]:
     for index, test in enumerate(rule.tests):
         given = (*path, index, "given")
-        if (test.given.text is None) == (test.given.scores is None and not test.given.missing):
-            message = "a test gives either `text`, or `scores` and `missing`"
-            yield Problem(*document.place(given), message)
+        yield from _given(test.given, rule, document, given)
         if test.given.stage not in rule.stages:
             message = f"the rule does not apply at stage `{test.given.stage}`"
             yield Problem(*document.place((*given, "stage")), message)
         for category in test.given.scores or {}:
             yield from _unknown_category(category, parsed, document, (*given, "scores", category))
-        for number, category in enumerate(test.given.missing):
-            yield from _unknown_category(category, parsed, document, (*given, "missing", number))
+        for key in ("missing", "unsupported"):
+            for number, category in enumerate(getattr(test.given, key)):
+                yield from _unknown_category(category, parsed, document, (*given, key, number))
+
+
+def _given(given: Given, rule: RuleEntry, document: Document, path: Path) -> Iterator[Problem]:
+    answers = given.scores is not None or given.missing or given.unsupported or given.rungs
+    if (given.text is None) != bool(answers):
+        message = "a test gives either `text`, or `scores`, `missing`, `unsupported` and `rungs`"
+        yield Problem(*document.place(path), message)
+    for name in given.rungs:
+        if name not in rule.thresholds:
+            place = document.place((*path, "rungs", name), of_key=True)
+            hint = suggestion(name, rule.thresholds)
+            yield Problem(*place, f"`{name}` is not asked in doubt by the rule{hint}")

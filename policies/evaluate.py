@@ -2,14 +2,27 @@
 
 Pure and total: no I/O, no clock, no configuration, and an answer for every input. The
 strictest matching rule wins, whatever the order of the rules. A rule that somebody could
-not answer takes its own `on_unavailable`, unless an answer that did come calls for more.
+not answer takes its own `on_unavailable` (`on_unsupported_language`, where that is the only
+reason), unless an answer that did come calls for more. Which answer counts is
+`policies.cascade`'s business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from classifiers.types import Assessment, Span, Verdict
+from classifiers.types import UNSUPPORTED_LANGUAGE, Assessment, Span, Verdict
+from policies.cascade import (
+    FAILED,
+    NOT_ASKED,
+    Reading,
+    asked_everywhere,
+    base,
+    by_category,
+    counts,
+    read,
+    read_each,
+)
 from policies.types import (
     Action,
     Band,
@@ -22,7 +35,7 @@ from policies.types import (
     Stage,
 )
 
-Found = tuple[int, Verdict]  # the passage's index, and a verdict on it
+Found = Mapping[str, list[tuple[int, Verdict]]]  # by category: passage and verdict
 Outcome = tuple[Rule, RuleOutcome]
 
 
@@ -37,12 +50,12 @@ def evaluate(policy: Policy, stage: Stage, assessment: Assessment) -> Decision:
     Returns:
         The strictest action among enforced rules, and who called for it in policy order.
     """
-    found = _by_category(assessment)
+    found = by_category(assessment)
     outcomes: list[Outcome] = []
     for rule in policy.rules_at[stage]:
-        if _silent(rule, found, assessment.covered):
+        if _silent(rule, found, assessment):
             continue
-        outcome = _apply(rule, stage, found.get(rule.category, ()), assessment.covered)
+        outcome = _apply(rule, stage, read(rule, found, assessment))
         if outcome is not None:
             outcomes.append((rule, outcome))
     enforced = [pair for pair in outcomes if not pair[1].shadow]
@@ -51,6 +64,7 @@ def evaluate(policy: Policy, stage: Stage, assessment: Assessment) -> Decision:
         rule for rule, outcome in enforced if outcome.action is action and action > Action.ALLOW
     ]
     first = determining[0] if determining else None
+    scores, unscored = _scores(found, assessment)
     return Decision(
         stage=stage,
         action=action,
@@ -64,66 +78,53 @@ def evaluate(policy: Policy, stage: Stage, assessment: Assessment) -> Decision:
         code=first.code if first else "content_filter",
         user_message=first.user_message if first else "",
         developer_message=first.developer_message if first else "",
-        scores=_scores(found, assessment.covered),
+        scores=scores,
+        unscored=unscored,
     )
 
 
-def _by_category(assessment: Assessment) -> dict[str, list[Found]]:
-    found: dict[str, list[Found]] = {}
-    for index, verdicts in enumerate(assessment.verdicts):
-        for verdict in verdicts:
-            found.setdefault(verdict.category, []).append((index, verdict))
-    return found
-
-
-def _silent(
-    rule: Rule, found: Mapping[str, list[Found]], covered: Mapping[str, frozenset[str]]
-) -> bool:
+def _silent(rule: Rule, found: Found, assessment: Assessment) -> bool:
     """Return whether everyone was asked and nobody had anything to say: the usual case."""
     return (
         rule.category not in found
-        and bool(covered.get(rule.category))
-        and not rule.classifiers
+        and asked_everywhere(rule, assessment)
         and all(band.gte > 0 for band in rule.bands)
+        and (not rule.rungs or rule.rungs[0].escalate_at > 0)
     )
 
 
-def _apply(
-    rule: Rule, stage: Stage, found: list[Found] | tuple[()], covered: Mapping[str, frozenset[str]]
-) -> RuleOutcome | None:
+def _apply(rule: Rule, stage: Stage, reading: Reading) -> RuleOutcome | None:
     """Return what the rule calls for, or None if it was answered and did not match."""
-    counting = [verdict for _, verdict in found if _counts(rule, verdict)]
-    answered = [verdict.score for verdict in counting if verdict.score is not None]
-    missing = len(answered) < len(counting) or not _asked(rule, covered)
-    score = max(answered, default=None if missing else 0.0)
-    band = _band(rule, score or 0.0)  # whatever a missing answer would be, it is not below 0
-    if band is None and not missing:
+    band = _band(rule, reading.score or 0.0)  # whatever a missing answer is, it is not below 0
+    if band is None and not reading.missing and reading.suspicion is None:
         return None
     matched = band.action if band else Action.ALLOW
     # A missing answer is not a low score: an attacker who can crash or time out one
     # classifier must not thereby pass it. Nor may it hide what another one saw.
-    fallback = rule.on_unavailable.get(stage, Action.BLOCK) if missing else Action.ALLOW
+    fallback = max(
+        (_fallback(rule, stage, reason) for reason in reading.missing), default=Action.ALLOW
+    )
     blind = band is None or fallback > matched or fallback == matched == Action.REDACT
     return RuleOutcome(
         rule=rule.id,
         category=rule.category,
-        score=score,
+        score=reading.score,
         action=max(matched, fallback),
         shadow=rule.mode is Mode.SHADOW,
-        unavailable=missing and blind,
+        unavailable=bool(reading.missing) and blind,
         strike=band.strike if band else False,
         escalate=band.escalate if band else None,
+        classifier=reading.classifier,
+        suspicion=reading.suspicion,
+        missing=tuple(sorted(reading.missing)),
     )
 
 
-def _counts(rule: Rule, verdict: Verdict) -> bool:
-    return not rule.classifiers or verdict.classifier.partition("@")[0] in rule.classifiers
-
-
-def _asked(rule: Rule, covered: Mapping[str, frozenset[str]]) -> bool:
-    """Return whether every classifier the rule relies on was asked about its category."""
-    names = {name.partition("@")[0] for name in covered.get(rule.category, ())}
-    return rule.classifiers <= names if rule.classifiers else bool(names)
+def _fallback(rule: Rule, stage: Stage, reason: str) -> Action:
+    unavailable = rule.on_unavailable.get(stage, Action.BLOCK)
+    if reason == UNSUPPORTED_LANGUAGE:
+        return rule.on_unsupported_language.get(stage, unavailable)
+    return unavailable
 
 
 def _band(rule: Rule, score: float) -> Band | None:
@@ -133,7 +134,7 @@ def _band(rule: Rule, score: float) -> Band | None:
 
 
 def _redactions(
-    enforced: list[Outcome], found: Mapping[str, list[Found]], assessment: Assessment
+    enforced: list[Outcome], found: Found, assessment: Assessment
 ) -> tuple[Redaction, ...]:
     redactions: dict[Redaction, None] = {}  # a set that keeps its order
     for rule, outcome in enforced:
@@ -145,22 +146,67 @@ def _redactions(
             for index in range(len(assessment.passages)):
                 redactions[Redaction(index, _whole(assessment, index, rule))] = None
             continue
-        for index, verdict in found[rule.category]:
-            if _counts(rule, verdict) and verdict.score is not None and verdict.score >= floor:
-                for span in verdict.spans or (_whole(assessment, index, rule),):
+        for index, reading in read_each(rule, found, assessment):
+            if reading.score is not None and reading.score >= floor:
+                for span in _spans(rule, index, floor, found, assessment):
                     redactions[Redaction(index, span)] = None
     return tuple(redactions)
+
+
+def _spans(
+    rule: Rule, index: int, floor: float, found: Found, assessment: Assessment
+) -> list[Span]:
+    """Return where a passage that is to be redacted has it: a judge that agrees need not say."""
+    whole = _whole(assessment, index, rule)
+    judges = {rung.classifier for rung in rule.rungs}
+    spans: list[Span] = []
+    for place, verdict in found.get(rule.category, ()):
+        if place != index or verdict.score is None or verdict.score < floor:
+            continue
+        if counts(rule, verdict, assessment):
+            spans += verdict.spans or (whole,)
+        elif base(verdict.classifier) in judges:
+            spans += verdict.spans
+    return spans or [whole]
 
 
 def _whole(assessment: Assessment, index: int, rule: Rule) -> Span:
     return Span(0, len(assessment.passages[index].text), rule.category)
 
 
-def _scores(
-    found: Mapping[str, list[Found]], covered: Mapping[str, frozenset[str]]
-) -> dict[str, float | None]:
-    scores: dict[str, float | None] = dict.fromkeys(covered, 0.0)
+def _scores(found: Found, assessment: Assessment) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Return the highest score per category, and the categories with an answer missing."""
+    scores: dict[str, float | None] = dict.fromkeys(assessment.covered, 0.0)
+    unscored: dict[str, str] = {}
     for category, pairs in found.items():
-        answered = [verdict.score for _, verdict in pairs if verdict.score is not None]
-        scores[category] = max(answered, default=None)
-    return scores
+        heard = _after_judges(category, pairs, assessment) if assessment.asked else pairs
+        answered = [verdict.score for _, verdict in heard if verdict.score is not None]
+        missing = {verdict.error or FAILED for _, verdict in heard if verdict.score is None}
+        if category not in assessment.covered:
+            missing.add(NOT_ASKED)  # by anyone who reads everything
+        scores[category] = max(answered, default=None if missing else 0.0)
+        if missing:  # a fault of ours is told before one that lies in the text
+            unscored[category] = min(missing, key=lambda why: (why == UNSUPPORTED_LANGUAGE, why))
+    return scores, unscored
+
+
+def _after_judges(
+    category: str, pairs: list[tuple[int, Verdict]], assessment: Assessment
+) -> list[tuple[int, Verdict]]:
+    """Leave out what a judge's answer stands for, and that a judge gave none."""
+    silent = {(index, verdict.classifier) for index, verdict in pairs if verdict.score is None}
+    settled = {
+        index
+        for judge, places in assessment.asked.items()
+        for index, asked_category in places
+        if asked_category == category and (index, judge) not in silent
+    }
+    return [
+        (index, verdict)
+        for index, verdict in pairs
+        if (
+            verdict.score is not None
+            if verdict.classifier in assessment.asked
+            else index not in settled
+        )
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from classifiers.types import Receipt
+from classifiers.types import UNSUPPORTED_LANGUAGE, Receipt
 from policies.types import Action, Decision, Policy, RuleOutcome
 
 
@@ -41,13 +41,23 @@ def _verdict(decision: Decision) -> Iterator[str]:
 
 def _rule(outcome: RuleOutcome, decision: Decision) -> Iterator[str]:
     called_for = outcome.action.name.lower()
+    why = f" ({', '.join(outcome.missing)})" if outcome.missing else ""
     if outcome.unavailable or outcome.score is None:
-        saw = f"{outcome.category} got no full answer"
+        saw = f"{outcome.category} got no full answer{why}"
         called_for = f"on_unavailable is {called_for}"
+        if outcome.missing == (UNSUPPORTED_LANGUAGE,):
+            called_for = called_for.replace("on_unavailable", "on_unsupported_language")
     else:
-        saw = f"{outcome.category} scored {outcome.score:g}"
+        saw = f"{outcome.category} scored {outcome.score:g}{_by(outcome)}"
         called_for = f"calls for {called_for}"
     yield f"{outcome.rule}: {saw}, {called_for}{_effect(outcome, decision)}"
+
+
+def _by(outcome: RuleOutcome) -> str:
+    """Name the rung that decided, where there was more than one."""
+    if outcome.suspicion is None:
+        return ""
+    return f" by {outcome.classifier} (where {outcome.suspicion:g} was suspected)"
 
 
 def _effect(outcome: RuleOutcome, decision: Decision) -> str:

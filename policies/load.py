@@ -85,8 +85,13 @@ def load_policy(source: str | Path) -> Policy:
 
 
 def refuse_failures(file: PolicyFile, outcomes: Iterable[InlineOutcome]) -> None:
-    """Raise `PolicyError` if a test of `file` failed, with every test that did."""
-    if problems := [failure(outcome) for outcome in outcomes if not outcome.passed]:
+    """Raise `PolicyError` if a test of `file` failed, with every test that did.
+
+    What failed for want of a judge's answer is not held against the policy: a judge that is
+    down must not keep a gateway from starting, or a policy from being replaced.
+    """
+    failed = [each for each in outcomes if not each.passed and not each.inconclusive]
+    if problems := [failure(outcome) for outcome in failed]:
         raise PolicyError(file.name, problems)
 
 
@@ -137,11 +142,12 @@ def failure(outcome: InlineOutcome) -> Problem:
     """Return a failed test as a mistake in the file."""
     test = outcome.test
     named = ", ".join(f"`{rule}`" for rule in outcome.decision.determining_rules) or "no rule"
+    doubt = "; a judge gave no answer" if outcome.inconclusive else ""
     return Problem(
         test.line,
         test.column,
         f"test `{test.name}` of rule `{test.rule}` expects `{test.expect.name.lower()}` "
-        f"and got `{outcome.action.name.lower()}` from {named}",
+        f"and got `{outcome.action.name.lower()}` from {named}{doubt}",
     )
 
 

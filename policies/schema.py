@@ -27,7 +27,7 @@ LATER: Mapping[str, frozenset[str]] = {
     "": frozenset({"includes", "exceptions", "redactors", "enforcement"}),
     "metadata": frozenset({"effective"}),
     "defaults": frozenset({"durability"}),
-    "rules": frozenset({"escalate_at", "scope", "when", "locked", "exemptible"}),
+    "rules": frozenset({"scope", "when", "locked", "exemptible"}),
     "mode": frozenset({"canary"}),
 }
 
@@ -77,7 +77,9 @@ class Defaults(_Part):
     """What holds for every rule that does not say otherwise."""
 
     on_unavailable: OnUnavailable = "block"
+    on_unsupported_language: OnUnavailable | None = None
     deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 400
+    judge_deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 5000
     max_unscreened_chars: Annotated[int, Field(ge=0, le=100_000)] = 0
 
 
@@ -122,6 +124,8 @@ class Given(_Part):
     stage: StageName
     scores: dict[str, Probability] | None = None
     missing: list[str] = []
+    unsupported: list[str] = []
+    rungs: dict[ClassifierName, Probability | None] = {}
     text: Annotated[str, Field(max_length=20_000)] | None = None
 
 
@@ -133,19 +137,41 @@ class InlineTestEntry(_Part):
     expect: ActionName
 
 
+def _number_or_mapping(value: object) -> str:
+    return "mapping" if isinstance(value, dict) else "number"
+
+
+Thresholds = Annotated[dict[ClassifierName, Probability], Field(min_length=1)]
+EscalateAt = Annotated[
+    Annotated[Probability, Tag("number")] | Annotated[Thresholds, Tag("mapping")],
+    Discriminator(_number_or_mapping),
+]
+
+
 class RuleEntry(_Part):
     """One category, watched at some stages."""
 
     id: RuleId
     category: CategoryId
     classifiers: list[ClassifierName] = []
+    escalate_at: EscalateAt | None = None
     stages: Annotated[list[StageName], Field(min_length=1)]
     bands: Annotated[list[BandEntry], Field(min_length=1, max_length=20)]
     on_unavailable: OnUnavailable | None = None
+    on_unsupported_language: OnUnavailable | None = None
     mode: Literal["enforce", "shadow"] = "enforce"
     code: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "content_filter"
     message: MessageEntry = MessageEntry()
     tests: list[InlineTestEntry] = []
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """Return who is asked only in doubt, and from which score on."""
+        if self.escalate_at is None:
+            return {}
+        if isinstance(self.escalate_at, dict):
+            return self.escalate_at
+        return dict.fromkeys(self.classifiers[-1:], self.escalate_at)
 
 
 class PolicyDocument(_Part):

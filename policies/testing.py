@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from classifiers.types import Assessment, Passage, Source, Verdict
+from classifiers.types import UNSUPPORTED_LANGUAGE, Assessment, Passage, Source, Verdict
+from policies.cascade import Panel, assess
 from policies.evaluate import evaluate
 from policies.types import Action, Decision, Policy, PolicyTest, Stage
 
-Judge = Callable[[Sequence[Passage]], Awaitable[Assessment]]
+Judge = Callable[[Policy, Stage, Passage], Awaitable[Assessment]]
+
+# For a policy's own tests: no stream is waiting.
+TEST_DEADLINE_MS = 10_000
 
 SOURCE_AT = {
     Stage.INPUT: Source.USER,
@@ -28,16 +32,35 @@ SOURCE_AT = {
 
 @dataclass(frozen=True, slots=True)
 class InlineOutcome:
-    """What became of one inline test."""
+    """What became of one inline test.
+
+    Attributes:
+        test: The test.
+        action: What was decided.
+        decision: The decision.
+        inconclusive: Whether a judge that was asked gave no answer, so that the outcome
+            says more about the judge than about the policy.
+    """
 
     test: PolicyTest
     action: Action
     decision: Decision
+    inconclusive: bool = False
 
     @property
     def passed(self) -> bool:
         """Return whether the policy decided what the test expects."""
         return self.action is self.test.expect
+
+
+def judge_of(panel: Panel) -> Judge:
+    """Return what a policy's text tests ask: the panel as a request asks it, only slower."""
+
+    async def judge(policy: Policy, stage: Stage, passage: Passage) -> Assessment:
+        deadline_ms = max(policy.deadline_ms, TEST_DEADLINE_MS)
+        return await assess(panel, replace(policy, deadline_ms=deadline_ms), stage, (passage,))
+
+    return judge
 
 
 def run_score_tests(policy: Policy, tests: Sequence[PolicyTest]) -> tuple[InlineOutcome, ...]:
@@ -65,12 +88,13 @@ async def run_text_tests(
     Args:
         policy: The policy they belong to.
         tests: Tests of any kind; those that give scores are left out.
-        judge: Asks the classifiers, as `Panel.judge` does under some deadline.
+        judge: Asks the classifiers about a passage; see `judge_of`.
     """
     outcomes = []
     for test in tests:
         if test.text is not None:
-            assessment = await judge([Passage(SOURCE_AT[test.stage], test.text)])
+            passage = Passage(SOURCE_AT[test.stage], test.text)
+            assessment = await judge(policy, test.stage, passage)
             outcomes.append(_outcome(policy, test, assessment))
     return tuple(outcomes)
 
@@ -78,23 +102,44 @@ async def run_text_tests(
 def _outcome(policy: Policy, test: PolicyTest, assessment: Assessment) -> InlineOutcome:
     decision = evaluate(policy, test.stage, assessment)
     own = (outcome.action for outcome in decision.outcomes if outcome.rule == test.rule)
-    return InlineOutcome(test, max(decision.action, *own, Action.ALLOW), decision)
+    action = max(decision.action, *own, Action.ALLOW)
+    silent = any(
+        receipt.error for receipt in assessment.receipts if receipt.classifier in assessment.asked
+    )
+    return InlineOutcome(test, action, decision, inconclusive=silent)
 
 
 def _assessment(policy: Policy, test: PolicyTest) -> Assessment:
-    """Play every classifier that the policy relies on, answering as the test says."""
-    covered = {
-        category: frozenset(
-            name for rule in policy.rules if rule.category == category for name in rule.classifiers
-        )
-        | {"test"}
-        for category in policy.categories
+    """Play every classifier that the policy relies on, answering as the test says.
+
+    Judges too: all are asked, and what the policy makes of it is the same as if they were
+    asked in turn. They answer as everybody does, unless the test says otherwise.
+    """
+    own = next(rule.category for rule in policy.rules if rule.id == test.rule)
+    always = {name for rule in policy.rules for name in rule.classifiers} | {"test"}
+    judges = {rung.classifier for rule in policy.rules for rung in rule.rungs} - always
+    answers = {
+        **{category: Verdict("", category, score) for category, score in test.scores.items()},
+        **{category: Verdict("", category, None) for category in test.missing},
+        **{
+            category: Verdict("", category, None, error=UNSUPPORTED_LANGUAGE)
+            for category in test.unsupported
+        },
     }
-    answers: dict[str, float | None] = {**test.scores, **dict.fromkeys(test.missing)}
-    verdicts = tuple(
-        Verdict(name, category, score)
-        for category, score in answers.items()
-        for name in sorted(covered.get(category, ()))
+    verdicts = [
+        replace(answer, classifier=name)
+        for category, answer in answers.items()
+        for name in sorted(always | judges)
+        if category != own or name not in test.rungs
+    ]
+    verdicts += [Verdict(name, own, score) for name, score in test.rungs.items()]
+    return Assessment(
+        passages=(Passage(SOURCE_AT[test.stage], ""),),
+        verdicts=(tuple(verdicts),),
+        receipts=(),
+        covered=dict.fromkeys(policy.categories, frozenset(always)),
+        on_request=dict.fromkeys(policy.categories, frozenset(judges)),
+        asked={
+            judge: frozenset((0, category) for category in policy.categories) for judge in judges
+        },
     )
-    passage = Passage(SOURCE_AT[test.stage], "")
-    return Assessment((passage,), (verdicts,), (), covered)

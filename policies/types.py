@@ -68,6 +68,20 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True)
+class Rung:
+    """A judge that a rule asks while it is in doubt.
+
+    Attributes:
+        classifier: Its name, without version.
+        escalate_at: It is asked about a passage that the rung before scored at least
+            this, a probability in [0, 1], or could not score.
+    """
+
+    classifier: str
+    escalate_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One category, watched at some stages.
 
@@ -78,6 +92,11 @@ class Rule:
         bands: Highest `gte` first.
         classifiers: Names (without version) whose verdicts count; empty means any.
         on_unavailable: What to do at each stage when no classifier could answer.
+        on_unsupported_language: The same, where the only reason is that the text is in a
+            language they were not made for; a stage that is not listed takes
+            `on_unavailable`.
+        rungs: Who is asked after `classifiers`, in order. The last one that answered
+            about a passage is the one that counts.
         mode: Whether it acts.
         code: The error code a caller sees when this rule blocks.
         user_message: What the end user is told when this rule blocks.
@@ -90,6 +109,8 @@ class Rule:
     bands: tuple[Band, ...]
     on_unavailable: Mapping[Stage, Action]
     classifiers: frozenset[str] = frozenset()
+    on_unsupported_language: Mapping[Stage, Action] = field(default_factory=dict)
+    rungs: tuple[Rung, ...] = ()
     mode: Mode = Mode.ENFORCE
     code: str = "content_filter"
     user_message: str = ""
@@ -117,9 +138,12 @@ class Policy:
         rules: In file order; the order never changes a decision.
         categories: By id.
         deadline_ms: How long classifiers may take per stage, milliseconds.
+        judge_deadline_ms: How long each rung of judges may take beside that, milliseconds.
+        on_unsupported_language: What the defaults say for rules that a caller adds.
         max_unscreened_chars: The leak budget of a stream: how many code points may
             have been released but not yet judged.
         rules_at: The rules of each stage, in file order; derived from `rules`.
+        choosy_at: Those of them that name classifiers, who may be judges; derived.
     """
 
     id: str
@@ -129,14 +153,22 @@ class Policy:
     categories: Mapping[str, Category] = field(default_factory=dict)
     deadline_ms: int = 400
     max_unscreened_chars: int = 0
+    judge_deadline_ms: int = 5000
+    on_unsupported_language: Mapping[Stage, Action] = field(default_factory=dict)
     rules_at: Mapping[Stage, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
+    choosy_at: Mapping[Stage, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Sort the rules by stage once, because every decision asks for them."""
         by_stage = {
             stage: tuple(rule for rule in self.rules if stage in rule.stages) for stage in Stage
         }
+        choosy = {
+            stage: tuple(rule for rule in rules if rule.classifiers or rule.rungs)
+            for stage, rules in by_stage.items()
+        }
         object.__setattr__(self, "rules_at", by_stage)
+        object.__setattr__(self, "choosy_at", choosy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +182,8 @@ class PolicyTest:
         expect: The action that must come of it.
         scores: By category; a category that is in neither of the two scored 0.
         missing: Categories that no classifier could answer for.
+        unsupported: Likewise, because of the language.
+        rungs: What the judges of its rule answer instead: scores, or None for no answer.
         text: What the classifiers are to judge instead, or None.
         line: Where it stands in the file, from 1.
         column: Likewise.
@@ -161,6 +195,8 @@ class PolicyTest:
     expect: Action
     scores: Mapping[str, float] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
+    unsupported: frozenset[str] = frozenset()
+    rungs: Mapping[str, float | None] = field(default_factory=dict)
     text: str | None = None
     line: int = 1
     column: int = 1
@@ -170,15 +206,21 @@ class PolicyTest:
 class RuleOutcome:
     """What one rule made of one stage; only rules that did not simply allow are kept.
 
+    A rule whose judge found nothing in what looked suspicious has not simply allowed.
+
     Attributes:
         rule: The rule's id.
         category: Its category.
-        score: The highest score it saw, or None when there was no answer.
+        score: The highest score that counted, or None when there was no answer.
         action: What it calls for.
         shadow: Whether it was decided but not enforced.
         unavailable: Whether the action is the rule's `on_unavailable`.
         strike: Whether it counts against the end user.
         escalate: Who is told, or None.
+        classifier: Name and version of the classifier whose score it is: the active
+            rung. None if nobody scored above 0.
+        suspicion: The highest score that a later rung overruled, or None.
+        missing: Why answers that it needed did not come, as reason codes, in order.
     """
 
     rule: str
@@ -189,6 +231,9 @@ class RuleOutcome:
     unavailable: bool = False
     strike: bool = False
     escalate: str | None = None
+    classifier: str | None = None
+    suspicion: float | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +262,10 @@ class Decision:
         code: The error code a caller sees when blocked.
         user_message: What the end user is told when blocked.
         developer_message: What the developer is told when blocked.
-        scores: The highest score seen per category, for the `moderation` surface.
+        scores: The highest score seen per category, for the `moderation` surface. Where a
+            judge answered about a passage, its answer stands for those it was asked after.
+        unscored: Categories with an answer missing, and why; a score that stands in
+            `scores` all the same is a lower bound.
     """
 
     stage: Stage
@@ -233,6 +281,7 @@ class Decision:
     user_message: str = ""
     developer_message: str = ""
     scores: Mapping[str, float | None] = field(default_factory=dict)
+    unscored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def released(self) -> bool:

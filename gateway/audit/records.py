@@ -269,6 +269,9 @@ def _rule(outcome: RuleOutcome) -> dict[str, Any]:
         "action": _ACTION_NAMES[outcome.action],
         "shadow": outcome.shadow,
         "unavailable": outcome.unavailable,
+        "missing": list(outcome.missing),
+        "classifier": outcome.classifier,
+        "suspicion": fraction(outcome.suspicion),
         "strike": outcome.strike,
         "escalate": outcome.escalate,
     }

@@ -8,19 +8,17 @@ from classifiers.types import Passage, Source
 from policies.evaluate import evaluate
 from policies.lint import lint
 from policies.load import BUILTIN, PolicyError, builtin_names, failure, load_policy, read_policy
-from policies.testing import run_score_tests, run_text_tests
+from policies.testing import judge_of, run_score_tests, run_text_tests
 from policies.types import STAGE_OF, Action
 
 PANEL = Panel([Patterns()])
-
-
-async def judge(passages):
-    return await PANEL.judge(passages, 60_000)
+JUDGE = judge_of(PANEL)
 
 
 async def decide(source, text):
     policy = load_policy("baseline")
-    return evaluate(policy, STAGE_OF[source], await judge([Passage(source, text)]))
+    stage = STAGE_OF[source]
+    return evaluate(policy, stage, await JUDGE(policy, stage, Passage(source, text)))
 
 
 @pytest.mark.parametrize("name", builtin_names())
@@ -28,7 +26,7 @@ async def test_every_inline_test_passes_with_the_embedded_classifiers(name):
     file = read_policy(name)
     outcomes = (
         *run_score_tests(file.policy, file.tests),
-        *await run_text_tests(file.policy, file.tests, judge),
+        *await run_text_tests(file.policy, file.tests, JUDGE),
     )
 
     assert [failure(outcome) for outcome in outcomes if not outcome.passed] == []

@@ -22,10 +22,10 @@ rules:
 """
 
 
-async def judge(passages):
+async def judge(policy, stage, passage):
     """Find the word; everybody was asked."""
-    found = [(Verdict("word@1", "bomb", float("bomb" in each.text)),) for each in passages]
-    return Assessment(tuple(passages), tuple(found), (), {"bomb": frozenset({"word@1"})})
+    found = (Verdict("word@1", "bomb", float("bomb" in passage.text)),)
+    return Assessment((passage,), (found,), (), {"bomb": frozenset({"word@1"})})
 
 
 class House:

@@ -48,7 +48,8 @@ def test_it_says_what_was_decided_what_each_rule_saw_and_what_was_not_read():
         "  stop: weapons scored 0.9, calls for block <- determined the decision",
         "  mark: weapons scored 0.9, calls for flag (a stricter rule won)",
         "  trial: weapons scored 0.9, calls for review (shadow: recorded, not enforced)",
-        "  blind: secrets got no full answer, on_unavailable is block <- determined the decision",
+        "  blind: secrets got no full answer (failed), on_unavailable is block "
+        "<- determined the decision",
         "  spam-mark: spam scored 0.2, below 0.5",
         "  fake@1 read 0 characters and did not read 10 (too_long) in 1.2 ms",
     ]

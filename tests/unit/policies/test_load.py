@@ -181,7 +181,6 @@ def test_a_mistake_is_named_where_it_stands(old, new, line):
         ("deadline_ms: 250", "durability: before_response", "durability"),
         ("code: weapons", "when: 'true'", "when"),
         ("code: weapons", "scope: {tiers: [pro]}", "scope"),
-        ("code: weapons", "escalate_at: 0.4", "escalate_at"),
         ("code: weapons", "locked: true", "locked"),
         ("code: weapons", "exemptible: false", "exemptible"),
         ("code: weapons", "mode: {canary: 5}", "canary"),

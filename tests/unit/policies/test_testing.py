@@ -66,10 +66,10 @@ def test_a_failed_test_says_what_came_instead():
 async def test_a_text_is_judged_by_the_classifiers_as_its_stage_would_send_it():
     asked = []
 
-    async def judge(passages):
-        asked.extend(passages)
+    async def judge(policy, stage, passage):
+        asked.append(passage)
         verdict = Verdict("encoder@1", "weapons", 0.9)
-        return Assessment(tuple(passages), ((verdict,),), (), {"weapons": frozenset({"encoder@1"})})
+        return Assessment((passage,), ((verdict,),), (), {"weapons": frozenset({"encoder@1"})})
 
     tests = (
         "{name: a, given: {stage: output, text: how}, expect: block}, "
