@@ -1,0 +1,1 @@
+"""`ostiary eval`: asks classifiers, policies and gateways about labelled sets, and reports."""
