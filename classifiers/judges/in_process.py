@@ -1,0 +1,135 @@
+"""A small language model in this process, for guards of a billion parameters or so.
+
+It decodes greedily, one question at a time, and tells how likely each token and its rivals
+were. A guard under load belongs behind an engine instead.
+
+Importing this loads torch: import it where a model is about to be loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from threading import Event
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from classifiers.judges.text_model import TOO_LONG, Answer, Question, TextModelError, Token
+from classifiers.judges.worker import Abandoned, Worker
+
+_LONGEST = 1024  # tokens of an answer for which no bound is given
+
+
+class InProcessModel:
+    """A `TextModel` on transformers.
+
+    Args:
+        model: A causal language model in evaluation mode, on its device.
+        tokenizer: Its tokenizer; for conversations it needs a chat template.
+        name: What it is called, for digests; the digest of its weights is added.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str):  # noqa: ANN401 - transformers ships no types
+        self._model = model
+        self._tokenizer = tokenizer
+        self._worker = Worker("judge")
+        self._ends = _ends(model, tokenizer)
+        self._longest: int = model.config.get_text_config().max_position_embeddings
+        self._name = f"{name} {digest_of_weights(model)}"
+
+    @property
+    def name(self) -> str:
+        """The name, and the SHA-256 of the weights."""
+        return self._name
+
+    async def generate(self, question: Question) -> Answer:
+        """Answer greedily; see `TextModel.generate`."""
+        return await self._worker.run(lambda abandoned: self._answer(question, abandoned))
+
+    async def aclose(self) -> None:
+        """Stop working."""
+        await self._worker.aclose()
+
+    # What follows runs on the worker's thread.
+
+    def _answer(self, question: Question, abandoned: Event) -> Answer:
+        token_ids = self._encoded(question)
+        most = question.max_tokens or _LONGEST
+        if len(token_ids) + 1 > self._longest:
+            raise TextModelError(TOO_LONG)
+        most = min(most, self._longest - len(token_ids))
+        said: list[int] = []
+        tokens: list[Token] = []
+        text = ""
+        ended = False
+        with torch.inference_mode():
+            cache = None
+            fed = torch.tensor([token_ids], device=self._model.device)  # (1, prompt)
+            while len(said) < most and not ended:
+                if abandoned.is_set():
+                    raise Abandoned
+                out = self._model(input_ids=fed, past_key_values=cache, use_cache=True)
+                cache = out.past_key_values
+                logprobs = out.logits[0, -1].float().log_softmax(dim=-1)  # (vocabulary,)
+                chosen = int(logprobs.argmax())
+                ended = chosen in self._ends
+                if not ended:
+                    said.append(chosen)
+                    whole = self._tokenizer.decode(said, skip_special_tokens=True)
+                    alternatives = self._alternatives(logprobs, question.top_logprobs)
+                    tokens.append(Token(whole[len(text) :], alternatives))
+                    text = whole
+                    fed = torch.tensor([[chosen]], device=self._model.device)  # (1, 1)
+        return Answer(text, tuple(tokens) if question.top_logprobs else (), ended)
+
+    def _encoded(self, question: Question) -> list[int]:
+        prompt = question.prompt
+        if question.messages:
+            conversation = [
+                {"role": message.role, "content": message.text} for message in question.messages
+            ]
+            prompt = self._tokenizer.apply_chat_template(
+                conversation, tokenize=False, add_generation_prompt=True
+            )
+        token_ids: list[int] = self._tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        return token_ids
+
+    def _alternatives(self, logprobs: torch.Tensor, count: int) -> tuple[tuple[str, float], ...]:
+        if not count:
+            return ()
+        best = logprobs.topk(min(count, len(logprobs)))
+        return tuple(
+            (self._tokenizer.decode([token]), logprob)
+            for token, logprob in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        )
+
+
+def load_in_process(source: str) -> InProcessModel:
+    """Load a guard from a directory or by its hub id; seconds to minutes.
+
+    Raises:
+        ValueError: If there is no such model, or it cannot be loaded.
+    """
+    placed = {"device_map": "cuda"} if torch.cuda.is_available() else {}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", **placed).eval()
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"cannot load a model from `{source}`: {error}") from error
+    return InProcessModel(model, tokenizer, source)
+
+
+def digest_of_weights(model: torch.nn.Module) -> str:
+    """Return the SHA-256, hex, over names, types, shapes and bytes, in order of name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _ends(model: Any, tokenizer: Any) -> frozenset[int]:  # noqa: ANN401 - transformers ships no types
+    ends = model.generation_config.eos_token_id
+    listed = ends if isinstance(ends, list) else [ends]
+    return frozenset({*listed, tokenizer.eos_token_id} - {None})

@@ -1,0 +1,99 @@
+"""The gateway's own model, asked as a judge.
+
+A `TextModel` on a `Runner`. It shares the model, its queue and its faults with the replies
+it judges, so a second model is the better judge; it is here for installations that have
+only one. It tells no log-probabilities.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Protocol
+
+from classifiers.judges.text_model import (
+    MALFORMED,
+    REJECTED,
+    TIMEOUT,
+    UNAVAILABLE,
+    Answer,
+    Question,
+    TextModelError,
+)
+from model_runner.types import (
+    Channel,
+    Delta,
+    Effort,
+    Finish,
+    FinishReason,
+    MalformedOutput,
+    Message,
+    Prompt,
+    PromptRejected,
+    Role,
+    Runner,
+    RunnerError,
+    RunnerTimeout,
+    Sampling,
+)
+
+_MAX_CHARS = 64 * 1024  # of an answer; a model that rambles gives none
+
+
+class RunnerModel:
+    """A `TextModel` on a runner, which it does not close: the gateway owns it."""
+
+    def __init__(self, runner: Runner):
+        self._runner = runner
+
+    @property
+    def name(self) -> str:
+        """The model's id and the kind of its runner."""
+        return f"{self._runner.model} ({self._runner.kind})"
+
+    async def generate(self, question: Question) -> Answer:
+        """Answer greedily; see `TextModel.generate`."""
+        if not question.messages:  # a rendered prompt is for another model
+            raise TextModelError(REJECTED)
+        try:
+            return await self._collected(_prompt(self._runner.model, question))
+        except RunnerError as error:
+            raise TextModelError(_reason(error)) from error
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+    async def _collected(self, prompt: Prompt) -> Answer:
+        text = ""
+        finish: Finish | None = None
+        async with aclosing(self._runner.generate(prompt)) as stream:
+            async for item in stream:
+                if isinstance(item, Finish):
+                    finish = item
+                else:
+                    text += _final(item)
+                if len(text) > _MAX_CHARS:
+                    raise TextModelError(MALFORMED)
+        if finish is None:  # it was cut off
+            raise TextModelError(MALFORMED)
+        return Answer(text, ended=finish.reason is FinishReason.STOP)
+
+
+def _final(delta: Delta) -> str:
+    return delta.text if delta.channel is Channel.FINAL and delta.tool is None else ""
+
+
+def _prompt(model: str, question: Question) -> Prompt:
+    return Prompt(
+        model=model,
+        messages=tuple(Message(Role(message.role), message.text) for message in question.messages),
+        effort=Effort(question.effort or "low"),
+        sampling=Sampling(temperature=0.0, max_tokens=question.max_tokens),
+    )
+
+
+def _reason(error: RunnerError) -> str:
+    if isinstance(error, RunnerTimeout):
+        return TIMEOUT
+    if isinstance(error, PromptRejected):
+        return REJECTED
+    return MALFORMED if isinstance(error, MalformedOutput) else UNAVAILABLE
