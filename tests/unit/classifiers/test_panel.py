@@ -4,7 +4,8 @@ import math
 import pytest
 
 from classifiers.panel import Panel
-from classifiers.types import Passage, Source, Span, Verdict
+from classifiers.standing import Standing, State
+from classifiers.types import Inquiry, Passage, Source, Span, Verdict
 
 ASK = Passage(Source.USER, "hello")
 
@@ -182,3 +183,136 @@ async def test_an_empty_panel_covers_nothing():
 def test_two_classifiers_cannot_share_a_name():
     with pytest.raises(ValueError, match="two classifiers are named `fake@1`"):
         Panel([Fake(), Fake()])
+
+
+# --- Judges ---------------------------------------------------------------------------------
+
+
+class Choosy(Fake):
+    """Answers in the wanted categories only, and remembers which they were."""
+
+    async def classify_for(self, passages, wanted):
+        self.wanted = wanted
+        await self.classify(passages)
+        return [
+            [Verdict(self.name, c, self.scores[c]) for c in sorted(categories)]
+            for categories in wanted
+        ]
+
+
+OTHER = Passage(Source.USER, "other")
+BOTH = (("weapons", 0.9), ("spam", 0.2))
+
+
+def about(judge, **wanted):
+    """An inquiry: `about(judge, p0={"weapons"})`."""
+    return Inquiry(judge, {int(name[1:]): frozenset(names) for name, names in wanted.items()})
+
+
+async def ask(panel, *inquiries, passages=(ASK, OTHER), deadline_ms=1000):
+    return await panel.ask(await panel.judge(passages, 1000), inquiries, deadline_ms)
+
+
+async def test_a_judge_is_not_asked_with_the_others():
+    judge = Fake("judge@1")
+
+    assessment = await Panel([Fake("a@1", [("spam", 0.2)])], [judge]).judge([ASK], 1000)
+
+    assert not judge.stopped
+    assert scores(assessment) == [[0.2]]
+    assert assessment.covered == {"spam": {"a@1"}}
+    assert assessment.on_request == {"weapons": {"judge@1"}}
+    assert assessment.asked == {}
+
+
+async def test_a_judge_reads_what_it_is_asked_about_and_nothing_else():
+    panel = Panel([Fake("a@1")], [Fake("judge@1", BOTH)])
+
+    assessment = await ask(panel, about("judge@1", p1={"weapons"}))
+
+    assert scores(assessment) == [[0.9], [0.9, 0.9, 0.2]]
+    assert [(r.classifier, r.scanned_chars) for r in assessment.receipts] == [
+        ("a@1", 10),
+        ("judge@1", 5),
+    ]
+    assert assessment.asked == {"judge@1": {(1, "weapons"), (1, "spam")}}
+
+
+async def test_a_judge_that_can_choose_answers_in_the_wanted_categories_only():
+    judge = Choosy("judge@1", BOTH)
+
+    assessment = await ask(Panel([], [judge]), about("judge@1", p0={"spam"}, p1={"weapons"}))
+
+    assert judge.wanted == ({"spam"}, {"weapons"})
+    assert scores(assessment) == [[0.2], [0.9]]
+    assert assessment.asked == {"judge@1": {(0, "spam"), (1, "weapons")}}
+
+
+@pytest.mark.parametrize(("behave", "error"), [(late, "timeout"), (broken, "failed")])
+async def test_a_judge_without_an_answer_has_no_score_in_what_it_was_asked(behave, error):
+    panel = Panel([], [Choosy("judge@1", BOTH, behave)])
+
+    assessment = await ask(panel, about("judge@1", p0={"spam"}), deadline_ms=20)
+
+    assert assessment.verdicts == ((Verdict("judge@1", "spam", None, error=error),), ())
+    assert [(r.unscanned_chars, r.error) for r in assessment.receipts] == [(5, error)]
+
+
+async def test_a_second_inquiry_adds_to_the_first():
+    panel = Panel([], [Choosy("judge@1", BOTH)])
+    first = await ask(panel, about("judge@1", p0={"spam"}))
+
+    second = await panel.ask(first, [about("judge@1", p0={"weapons"})], 1000)
+
+    assert scores(second) == [[0.2, 0.9], []]
+    assert second.asked == {"judge@1": {(0, "spam"), (0, "weapons")}}
+    assert len(second.receipts) == 2
+
+
+async def test_judges_are_asked_at_the_same_time():
+    met = asyncio.Barrier(2)
+    panel = Panel([], [Fake(f"j{n}@1", behave=met.wait) for n in range(2)])
+
+    assessment = await ask(panel, about("j0@1", p0={"weapons"}), about("j1@1", p0={"weapons"}))
+
+    assert scores(assessment)[0] == [0.9, 0.9]
+
+
+def test_a_judge_cannot_share_a_name_with_a_classifier():
+    with pytest.raises(ValueError, match="two classifiers are named `fake@1`"):
+        Panel([Fake()], [Fake()])
+
+
+async def test_a_judge_that_failed_too_often_is_left_alone_for_a_while():
+    now = 1000.0
+    judge = Fake("judge@1", behave=broken)
+    panel = Panel([], [judge], clock=lambda: now)
+    for _ in range(3):
+        await ask(panel, about("judge@1", p0={"weapons"}))
+    judge.stopped = False
+
+    assessment = await ask(panel, about("judge@1", p0={"weapons"}))
+    assert not judge.stopped
+    assert errors(assessment) == {"down"}
+    assert panel.standing() == (Standing("judge@1", True, State.DOWN, 1000.0, "failed"),)
+
+    now += 10
+    judge.behave = None
+    assert scores(await ask(panel, about("judge@1", p0={"weapons"})))[0] == [0.9]
+    assert panel.standing() == (Standing("judge@1", True, State.OK),)
+
+
+async def test_a_classifier_that_everything_needs_is_never_left_alone():
+    panel = Panel([Fake(behave=broken)])
+
+    for _ in range(4):
+        assert errors(await panel.judge([ASK], 1000)) == {"failed"}
+    assert panel.standing()[0].state is State.DOWN
+
+
+async def test_who_was_not_asked_yet_is_neither_well_nor_ill():
+    panel = Panel([Fake()], [Fake("judge@1")])
+
+    await panel.judge([ASK], 1000)
+
+    assert [each.state for each in panel.standing()] == [State.OK, State.UNTRIED]
