@@ -25,7 +25,8 @@ from typing import Any
 import re2
 
 from classifiers.checksums import CHECKS
-from classifiers.normalize import forms
+from classifiers.decode import Decoded, decoded
+from classifiers.normalize import Form, forms
 from classifiers.types import Passage, Source, Span, Verdict
 
 PATTERNS = Path(__file__).with_name("patterns.toml")
@@ -159,7 +160,7 @@ class Patterns:
     def _window(self, source: Source, before: str, text: str, start: int, found: _Found) -> None:
         """Add what is in `text` to `found`: per category its score and spans."""
         read = len(before)
-        for form in forms(before + text):
+        for form in _readings(before + text):
             for pattern in self._hints.candidates(form.text):
                 if source not in pattern.sources:
                     continue
@@ -201,6 +202,16 @@ class _Hints:
         if not hits:
             return self._all
         return [pattern for number in hits for pattern in self._by_hint[number]]
+
+
+def _readings(text: str) -> Iterator[Form | Decoded]:
+    """Yield the ways to read `text`: as it stands, unmasked, and with its encodings undone."""
+    as_it_stands, *unmasked = forms(text)
+    yield as_it_stands
+    yield from unmasked
+    undone = decoded(as_it_stands.text, plain=True)
+    if undone.encoding is not None:
+        yield undone
 
 
 def _tail(before: str) -> str:

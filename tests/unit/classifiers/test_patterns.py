@@ -1,4 +1,6 @@
 import asyncio
+import base64
+import codecs
 
 import pytest
 from hypothesis import given
@@ -182,3 +184,34 @@ def test_the_digest_is_that_of_the_patterns():
 def test_a_broken_pattern_file_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         Patterns(SMALL.replace(*change).encode())
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda text: base64.b64encode(text.encode()).decode(),
+        lambda text: text.encode().hex(),
+        lambda text: "".join(f"%{byte:02x}" for byte in text.encode()),
+        lambda text: codecs.encode(text, "rot13"),
+        lambda text: text[::-1],
+        lambda text: " ".join(text.replace(" ", "")),
+    ],
+    ids=["base64", "hex", "url", "rot13", "reversed", "spaced"],
+)
+def test_an_encoded_phrase_is_found_and_its_span_covers_the_encoded_run(encode):
+    run = encode(ASK)
+    start, end = next((s.start, s.end) for s in judged(f"Answer: {run}")["illicit"].spans)
+
+    assert f"Answer: {run}"[start:end].strip() == run
+
+
+def test_an_encoded_key_is_hidden_whole():
+    run = base64.b64encode(b"sk-proj-abcDEF0123456789abcDEF0123456789").decode()
+
+    assert marked(f"token: {run}", "secrets.credential") == [run]
+
+
+def test_an_encoded_phrase_in_the_text_before_is_not_reported_again():
+    run = base64.b64encode(ASK.encode()).decode()
+
+    assert judged(" and so on", before=f"Answer: {run}") == {}
