@@ -85,12 +85,7 @@ def evaluate(policy: Policy, stage: Stage, assessment: Assessment) -> Decision:
 
 def _silent(rule: Rule, found: Found, assessment: Assessment) -> bool:
     """Return whether everyone was asked and nobody had anything to say: the usual case."""
-    return (
-        rule.category not in found
-        and asked_everywhere(rule, assessment)
-        and all(band.gte > 0 for band in rule.bands)
-        and (not rule.rungs or rule.rungs[0].escalate_at > 0)
-    )
+    return rule.quiet and rule.category not in found and asked_everywhere(rule, assessment)
 
 
 def _apply(rule: Rule, stage: Stage, reading: Reading) -> RuleOutcome | None:

@@ -101,6 +101,7 @@ class Rule:
         code: The error code a caller sees when this rule blocks.
         user_message: What the end user is told when this rule blocks.
         developer_message: What the application's developer is told.
+        quiet: Whether it calls for nothing where nobody found anything; derived.
     """
 
     id: str
@@ -115,6 +116,13 @@ class Rule:
     code: str = "content_filter"
     user_message: str = ""
     developer_message: str = ""
+    quiet: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note once what every decision asks."""
+        at_zero = any(band.gte <= 0 for band in self.bands)
+        in_doubt = any(rung.escalate_at <= 0 for rung in self.rungs[:1])
+        object.__setattr__(self, "quiet", not at_zero and not in_doubt)
 
 
 @dataclass(frozen=True, slots=True)
