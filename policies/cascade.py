@@ -102,7 +102,7 @@ class Reading:
         for verdict in verdicts:
             if verdict.score is None:
                 self.missing.add(verdict.error or FAILED)
-            elif best is None or verdict.score > (best.score or 0.0):
+            elif best is None or _before(verdict, best):
                 best = verdict
         if best is not None:
             self.score, self.classifier = best.score, best.classifier
@@ -194,6 +194,13 @@ def _await(
         reading.missing.add(NOT_ASKED)
         if reading.classifier is None:
             reading.score = None
+
+
+def _before(one: Verdict, other: Verdict) -> bool:
+    """Return whether `one` is the higher score; among equals, by name, whoever came first."""
+    if one.score == other.score:
+        return one.classifier < other.classifier
+    return (one.score or 0.0) > (other.score or 0.0)
 
 
 def counts(rule: Rule, verdict: Verdict, assessment: Assessment) -> bool:

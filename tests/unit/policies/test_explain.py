@@ -5,7 +5,7 @@ import pytest
 from classifiers.types import Assessment, Passage, Receipt, Source, Verdict
 from policies.evaluate import evaluate
 from policies.explain import explain
-from policies.types import Action, Band, Mode, Policy, Rule, Stage
+from policies.types import Action, Band, Decision, Mode, Policy, Rule, RuleOutcome, Stage
 
 
 def rule(rule_id, category, action, **changes):
@@ -79,3 +79,24 @@ def test_another_policy_cannot_explain_a_decision():
 
     with pytest.raises(ValueError, match="another policy"):
         explain(decision, replace(POLICY, digest="cd" * 32))
+
+
+def test_it_says_what_a_judge_made_of_a_suspicion_and_why_an_answer_is_missing():
+    outcomes = (
+        RuleOutcome("a", "weapons", 0.1, Action.ALLOW, classifier="judge@1", suspicion=0.9),
+        RuleOutcome(
+            "b",
+            "spam",
+            None,
+            Action.FLAG,
+            unavailable=True,
+            missing=("unsupported_language",),
+        ),
+    )
+    decision = Decision(Stage.INPUT, Action.FLAG, ("b",), outcomes, "acme", "1.2.3", "ab" * 32)
+
+    assert explain(decision)[2:] == [
+        "  a: weapons scored 0.1 by judge@1 (where 0.9 was suspected), calls for allow",
+        "  b: spam got no full answer (unsupported_language), on_unsupported_language is flag "
+        "<- determined the decision",
+    ]

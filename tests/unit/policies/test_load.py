@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.load import PolicyError, parse_policy
-from policies.types import Action, Mode, Stage
+from policies.types import Action, Mode, Rung, Stage
 
 POLICY = """\
 apiVersion: ostiary/v1
@@ -248,3 +248,88 @@ def test_any_part_in_any_shape_is_parsed_or_refused(part, value):
     text = "\n".join([*kept, f"{part}: {json.dumps(value)}"])
 
     assert mistakes(text)
+
+
+# --- Cascades -------------------------------------------------------------------------------
+
+RULE = "    stages: [input, output]\n"
+
+
+def cascade(classifiers, escalate_at):
+    return changed(RULE, f"{RULE}    classifiers: {classifiers}\n    escalate_at: {escalate_at}\n")
+
+
+@pytest.mark.parametrize(
+    ("classifiers", "escalate_at", "together", "rungs"),
+    [
+        ("[encoder, safeguard]", "0.4", {"encoder"}, (Rung("safeguard", 0.4),)),
+        (
+            "[patterns, encoder, safeguard]",
+            "0.4",
+            {"patterns", "encoder"},
+            (Rung("safeguard", 0.4),),
+        ),
+        (
+            "[encoder, safeguard, guard]",
+            "{guard: 0.6, safeguard: 0.4}",
+            {"encoder"},
+            (Rung("safeguard", 0.4), Rung("guard", 0.6)),
+        ),
+    ],
+)
+def test_the_last_classifiers_are_asked_in_doubt(classifiers, escalate_at, together, rungs):
+    (rule,) = parse(cascade(classifiers, escalate_at)).policy.rules
+
+    assert (rule.classifiers, rule.rungs) == (together, rungs)
+
+
+@pytest.mark.parametrize(
+    ("classifiers", "escalate_at", "message"),
+    [
+        ("[safeguard]", "0.4", "`escalate_at` needs a classifier that is asked first"),
+        ("[]", "0.4", "`escalate_at` needs a classifier that is asked first"),
+        ("[a, b]", "{a: 0.4, b: 0.4}", "`escalate_at` needs a classifier that is asked first"),
+        ("[encoder, safeguard]", "{safegard: 0.4}", "`safegard` is not among the rule's"),
+        ("[a, b, c]", "{b: 0.4}", "who is asked in doubt has to come last in `classifiers`"),
+        ("[encoder, safeguard, encoder]", "0.4", "`encoder` is listed twice"),
+        ("[encoder, safeguard]", "1.4", "less than or equal to 1"),
+        ("[encoder, safeguard]", "{}", "at least 1 item"),
+        ("[encoder, safeguard]", "high", "should be a valid number"),
+    ],
+)
+def test_a_cascade_that_makes_no_sense_is_refused(classifiers, escalate_at, message):
+    assert message in " ".join(mistakes(cascade(classifiers, escalate_at)))
+
+
+def test_a_misspelt_judge_is_put_right():
+    assert (
+        "did you mean `safeguard`?"
+        in mistakes(cascade("[encoder, safeguard]", "{safegard: 0.4}"))[0]
+    )
+
+
+def test_on_unsupported_language_is_the_rules_then_the_defaults_then_on_unavailable():
+    own = "    on_unsupported_language: {output: allow}\n"
+    (bare,) = parse().policy.rules
+    (by_default,) = parse(
+        changed("  deadline_ms", "  on_unsupported_language: flag\n  deadline_ms")
+    ).policy.rules
+    (stated,) = parse(changed("    code: weapons\n", own)).policy.rules
+
+    assert bare.on_unsupported_language[Stage.INPUT] is Action.REVIEW
+    assert by_default.on_unsupported_language == dict.fromkeys(Stage, Action.FLAG)
+    assert stated.on_unsupported_language[Stage.OUTPUT] is Action.ALLOW
+    assert stated.on_unsupported_language[Stage.INPUT] is Action.REVIEW
+
+
+def test_a_judge_has_time_of_its_own():
+    changed_text = changed("deadline_ms: 250", "deadline_ms: 250\n  judge_deadline_ms: 900")
+
+    assert parse().policy.judge_deadline_ms == 5000
+    assert parse(changed_text).policy.judge_deadline_ms == 900
+
+
+def test_nothing_can_be_redacted_for_want_of_a_language():
+    text = changed("    code: weapons\n", "    on_unsupported_language: redact\n")
+
+    assert "nobody answered; use `block`" in mistakes(text)[0]

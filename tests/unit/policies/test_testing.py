@@ -1,8 +1,9 @@
 import pytest
 
+from classifiers.panel import Panel
 from classifiers.types import Assessment, Source, Verdict
-from policies.load import failure, parse_policy
-from policies.testing import run_score_tests, run_text_tests
+from policies.load import PolicyError, failure, parse_policy, refuse_failures
+from policies.testing import judge_of, run_score_tests, run_text_tests
 from policies.types import Action
 
 POLICY = """\
@@ -81,3 +82,77 @@ async def test_a_text_is_judged_by_the_classifiers_as_its_stage_would_send_it():
 
     assert result.passed
     assert [(passage.source, passage.text) for passage in asked] == [(Source.FINAL, "how")]
+
+
+CASCADE = "mode: enforce\n    escalate_at: 0.4\n    on_unsupported_language: flag"
+
+
+@pytest.mark.parametrize(
+    ("given", "expect"),
+    [
+        pytest.param("scores: {weapons: 0.5}", "block", id="everybody answers alike"),
+        pytest.param("scores: {weapons: 0.5}, rungs: {safeguard: 0.1}", "allow", id="acquitted"),
+        pytest.param("scores: {weapons: 0.4}, rungs: {safeguard: 0.9}", "block", id="convicted"),
+        pytest.param("scores: {weapons: 0.3}, rungs: {safeguard: 0.9}", "allow", id="no doubt"),
+        pytest.param("scores: {weapons: 0.4}, rungs: {safeguard: null}", "block", id="judge down"),
+        pytest.param("unsupported: [weapons]", "flag", id="a language nobody reads"),
+        pytest.param("unsupported: [weapons], rungs: {safeguard: 0}", "allow", id="it reads it"),
+        pytest.param("unsupported: [weapons], rungs: {safeguard: null}", "block", id="both silent"),
+    ],
+)
+def test_a_cascade_can_be_tested_rung_by_rung(given, expect):
+    text = POLICY.replace("[encoder]", "[encoder, safeguard]").replace("MODE", CASCADE)
+    test = f"{{name: t, given: {{stage: input, {given}}}, expect: {expect}}}"
+    file = parse_policy(text.replace("TEST", test).encode())
+
+    (result,) = run_score_tests(file.policy, file.tests)
+
+    assert result.passed
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("scores: {weapons: 0.5}, rungs: {encoder: 0.1}", "`encoder` is not asked in doubt"),
+        ("text: how, rungs: {safeguard: 0.1}", "a test gives either"),
+        ("unsupported: [weapon]", "unknown category `weapon`; did you mean `weapons`?"),
+    ],
+)
+def test_a_test_that_makes_no_sense_is_refused(given, message):
+    text = POLICY.replace("[encoder]", "[encoder, safeguard]").replace("MODE", CASCADE)
+    test = f"{{name: t, given: {{stage: input, {given}}}, expect: block}}"
+
+    with pytest.raises(PolicyError) as refused:
+        parse_policy(text.replace("TEST", test).encode())
+
+    assert message in str(refused.value)
+
+
+class Down:
+    """A judge that always fails."""
+
+    name, digest, categories = "safeguard@1", "00", frozenset({"weapons"})
+
+    async def classify(self, passages):
+        raise RuntimeError("no connection")
+
+
+class Doubt:
+    """An encoder that is never sure."""
+
+    name, digest, categories = "encoder@1", "00", frozenset({"weapons"})
+
+    async def classify(self, passages):
+        return [[Verdict(self.name, "weapons", 0.45)] for _ in passages]
+
+
+async def test_a_test_that_failed_for_want_of_a_judge_is_not_held_against_the_policy():
+    text = POLICY.replace("[encoder]", "[encoder, safeguard]").replace("MODE", CASCADE)
+    test = "{name: t, given: {stage: input, text: how}, expect: allow}"
+    file = parse_policy(text.replace("TEST", test).encode())
+
+    outcomes = await run_text_tests(file.policy, file.tests, judge_of(Panel([Doubt()], [Down()])))
+
+    assert (outcomes[0].passed, outcomes[0].inconclusive) == (False, True)
+    assert failure(outcomes[0]).message.endswith("; a judge gave no answer")
+    refuse_failures(file, outcomes)
