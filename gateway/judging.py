@@ -8,7 +8,6 @@ only one. It tells no log-probabilities.
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import Protocol
 
 from classifiers.judges.text_model import (
     MALFORMED,
