@@ -125,7 +125,11 @@ class Reading:
     def merge(self, part: Reading) -> None:
         """Take what was found in one more passage."""
         self.missing |= part.missing
-        if part.score is not None and (self.score is None or part.score > self.score):
+        if part.score is not None and (
+            self.score is None
+            or part.score > self.score
+            or (part.score == self.score and self.classifier is None)
+        ):
             self.score, self.classifier = part.score, part.classifier
         if part.suspicion is not None:
             self.suspicion = max(part.suspicion, self.suspicion or 0.0)
