@@ -77,7 +77,7 @@ class Encoder:
         self._slopes = np.array([calibration[head]["slope"] for head in self._heads])
         self._offsets = np.array([calibration[head]["offset"] for head in self._heads])
         self._batcher: Batcher[Shown, npt.NDArray[np.float32]] = Batcher(
-            self._model.run,
+            lambda batch: list(self._model.run(batch)),
             lambda shown: len(shown.ids),
             capacity=CAPACITY,
             threads=threads or min(4, os.cpu_count() or 1),

@@ -154,10 +154,12 @@ class _Graph:
         self._constants.setdefault(name, numpy_helper.from_array(array, name))
         return name
 
-    def _op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+    def _op(self, kind: str, *inputs: str, **attributes: int | float | str) -> str:
         return self._ops(kind, inputs, 1, **attributes)[0]
 
-    def _ops(self, kind: str, inputs: tuple[str, ...], count: int, **attributes: Any) -> list[str]:
+    def _ops(
+        self, kind: str, inputs: tuple[str, ...], count: int, **attributes: int | float | str
+    ) -> list[str]:
         outputs = [f"{kind}_{len(self._nodes)}_{index}" for index in range(count)]
         self._nodes.append(helper.make_node(kind, list(inputs), outputs, **attributes))
         return outputs

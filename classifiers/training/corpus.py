@@ -19,6 +19,8 @@ from classifiers.training.grammar import authored
 from classifiers.training.heldout import HeldOut
 from classifiers.training.sources import public
 
+MOST_PUBLIC = 2_400  # examples of one public set
+MOST_AUTHORED = 260  # of one authored group
 LONGEST = 6_000  # code points of one example that are looked at
 
 _OPENINGS = (
@@ -46,9 +48,9 @@ def corpus(folder: Path, held_out: Path, seed: int) -> list[Example]:
     """
     rng = random.Random(f"{seed}/corpus")  # noqa: S311 - reproducible, not secret
     clean = HeldOut.read(held_out).without([*public(folder, seed), *authored(seed)])
-    examples = [_varied(_cut(example, rng), rng) for example in _once(clean)]
-    rng.shuffle(examples)
-    return examples
+    distinct = _once(clean)
+    rng.shuffle(distinct)
+    return [_varied(_cut(example, rng), rng) for example in _capped(distinct)]
 
 
 def set_aside(example: Example) -> bool:
@@ -65,6 +67,18 @@ def _once(examples: Iterable[Example]) -> list[Example]:
     for example in examples:
         seen.setdefault((example.prompt.strip().lower(), example.text.strip().lower()), example)
     return list(seen.values())
+
+
+def _capped(examples: Iterable[Example]) -> list[Example]:
+    """Keep the first so many of each source: templates and large sets repeat themselves."""
+    kept: Counter[str] = Counter()
+    found: list[Example] = []
+    for example in examples:
+        kept[example.source] += 1
+        most = MOST_AUTHORED if example.source.startswith("authored/") else MOST_PUBLIC
+        if kept[example.source] <= most:
+            found.append(example)
+    return found
 
 
 def _cut(example: Example, rng: random.Random) -> Example:

@@ -39,7 +39,7 @@ class Schedule:
     decay: float = 0.7
     head_rate: float = 8e-4
     passes: int = 2
-    batch_tokens: int = 2_400
+    batch_tokens: int = 3_600
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def fit(bert: BertModel, rows: Rows, seed: int, schedule: Schedule) -> dict[str,
     """Train once; returns the upper part's weights, averaged over the last half of training."""
     torch.manual_seed(seed)
     upper = Upper(copy.deepcopy(bert)).train()
-    optimizer = torch.optim.AdamW(_groups(upper, schedule), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(_groups(upper, schedule), weight_decay=0.01, fused=True)
     plan = [batch for _ in range(schedule.passes) for batch in _batches(rows, schedule)]
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / 100, max(0.02, 1 - step / len(plan)))
@@ -109,7 +109,7 @@ def fit(bert: BertModel, rows: Rows, seed: int, schedule: Schedule) -> dict[str,
             logits = upper(states, mask)
         loss = _loss(logits, rows.labels[batch], rows.weights[batch], positive)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(upper.parameters(), 1.0)
         optimizer.step()
         scheduler.step()

