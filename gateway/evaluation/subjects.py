@@ -1,0 +1,246 @@
+"""What is evaluated: classifiers as a panel, a policy over them, or a live gateway.
+
+Each is asked about one text at a time, as users send them. Silence is told as silence: a
+category nobody answered for has the score None, whoever was asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Protocol
+
+from classifiers.panel import Panel
+from classifiers.types import Assessment, Classifier, Passage, Source
+from gateway.api.moderation_result import CATEGORIES
+from gateway.evaluation.types import ANY, DECISION, Answer, EvaluationError, Row
+from policies.cascade import assess
+from policies.evaluate import evaluate
+from policies.types import STAGE_OF, Decision, Policy
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+# `any` is harm to people; an attack on the system, a secret or a number is not.
+_NO_HARM = ("prompt_injection", "secrets.", "pii.")
+UNAVAILABLE = "unavailable"
+_MODEL = "ostiary-moderation"
+
+
+class Subject(Protocol):
+    """What can be asked about a row.
+
+    Attributes:
+        name: As the report calls it; unique within a run.
+        digest: SHA-256 of what determines its answers, hex.
+        categories: What it answers for.
+        parts: Name and digest of each thing it is made of.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - the class docstring has it
+
+    @property
+    def digest(self) -> str: ...  # noqa: D102 - the class docstring has it
+
+    @property
+    def categories(self) -> frozenset[str]: ...  # noqa: D102 - the class docstring has it
+
+    @property
+    def parts(self) -> tuple[tuple[str, str], ...]: ...  # noqa: D102 - the class docstring has it
+
+    async def ask(self, row: Row) -> Answer:
+        """Return what it says; a failure is an answer without scores."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class PanelSubject:
+    """Classifiers asked together: in each category the highest score counts.
+
+    Args:
+        classifiers: One or several.
+        deadline_ms: How long each may take, milliseconds.
+    """
+
+    def __init__(self, classifiers: Sequence[Classifier], deadline_ms: int):
+        self._panel = Panel(classifiers)
+        self._deadline_ms = deadline_ms
+        self.name = " + ".join(each.name for each in classifiers)
+        self.parts = tuple((each.name, each.digest) for each in classifiers)
+        self.digest = _digest(self.parts)
+        self._own = frozenset(self._panel.covered)
+        self.categories = self._own | ({ANY} if _harms(self._own) else frozenset())
+
+    async def ask(self, row: Row) -> Answer:
+        """Ask the panel."""
+        started = perf_counter()
+        assessment = await self._panel.judge([_passage(row)], self._deadline_ms)
+        duration_ms = (perf_counter() - started) * 1000
+        return _answer(_highest(assessment), self._own, assessment, duration_ms)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+class PolicySubject:
+    """A policy over the installation's classifiers, asked as the gateway asks.
+
+    Beside the scores it answers for `decision`: 1 where the text would be held back.
+    """
+
+    def __init__(self, policy: Policy, panel: Panel):
+        self._policy, self._panel = policy, panel
+        self.name = f"{policy.id} {policy.version}"
+        everyone = (*panel.classifiers, *panel.judges.values())
+        self.parts = (
+            (f"policy {self.name}", policy.digest),
+            *((each.name, each.digest) for each in everyone),
+        )
+        self.digest = _digest(self.parts)
+        self._own = frozenset(panel.covered) | frozenset(panel.on_request)
+        self.categories = self._own | {DECISION} | ({ANY} if _harms(self._own) else frozenset())
+
+    async def ask(self, row: Row) -> Answer:
+        """Assess rung by rung, and decide."""
+        stage = STAGE_OF[row.source]
+        started = perf_counter()
+        assessment = await assess(self._panel, self._policy, stage, (_passage(row),))
+        decision = evaluate(self._policy, stage, assessment)
+        duration_ms = (perf_counter() - started) * 1000
+        # What nobody was asked about because nothing hung on it is not missing.
+        scores = {**dict.fromkeys(self._own, 0.0), **decision.scores}
+        answer = _answer(scores, self._own, assessment, duration_ms)
+        held = {DECISION: _held(decision)} if not decision.released else {}
+        return Answer({**answer.scores, **held}, duration_ms, answer.errors)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
+class GatewaySubject:
+    """A gateway that is running somewhere, asked through the official client.
+
+    Args:
+        url: Its base URL, with `/v1`.
+        api_key: A key of it.
+        digest: What determines its answers, as far as it tells: its policy's digest.
+        model: Ask this model through `/v1/responses` and read the `moderation` field and
+            whether the request was refused; None asks `/v1/moderations`.
+        timeout_s: How long one request may take, seconds.
+    """
+
+    def __init__(
+        self, url: str, api_key: str, *, digest: str, model: str | None = None, timeout_s: float
+    ):
+        try:
+            from openai import AsyncOpenAI
+        except ImportError as error:  # pragma: no cover - it is a dependency of ours
+            raise EvaluationError("asking a gateway needs `openai`") from error
+        self._client: AsyncOpenAI = AsyncOpenAI(base_url=url, api_key=api_key, timeout=timeout_s)
+        self._model = model
+        endpoint = "responses" if model else "moderations"
+        self.name = f"{url.rstrip('/')}/{endpoint}"
+        self.parts = ((f"{self.name} {model or ''}".strip(), digest),)
+        self.digest = _digest(self.parts)
+        self._own = frozenset(CATEGORIES)
+        self.categories = self._own | {ANY} | ({DECISION} if model else frozenset())
+
+    async def ask(self, row: Row) -> Answer:
+        """Send one request; the client retries what can be retried."""
+        from openai import OpenAIError
+
+        if row.source is not Source.USER:
+            return Answer(dict.fromkeys(self.categories), 0.0, ("not_a_prompt",))
+        started = perf_counter()
+        try:
+            scores = await (self._responses(row) if self._model else self._moderations(row))
+        except (OpenAIError, ValueError) as error:
+            code = getattr(error, "code", None)
+            reason = code if isinstance(code, str) else UNAVAILABLE
+            elapsed_ms = (perf_counter() - started) * 1000
+            return Answer(dict.fromkeys(self.categories), elapsed_ms, (reason[:64],))
+        duration_ms = (perf_counter() - started) * 1000
+        return Answer(_with_any(scores, self._own), duration_ms)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _moderations(self, row: Row) -> dict[str, float | None]:
+        made = await self._client.moderations.create(input=row.text, model=_MODEL)
+        scores = made.results[0].category_scores.model_dump(by_alias=True)
+        return {name: scores[name] for name in CATEGORIES if scores.get(name) != 0}
+
+    async def _responses(self, row: Row) -> dict[str, float | None]:
+        made = await self._client.responses.create(
+            input=row.text,
+            model=self._model or "",
+            extra_body={"moderation": {"model": _MODEL}},
+        )
+        said = made.model_dump(mode="json")
+        side = (said.get("moderation") or {}).get("input") or {}
+        if "category_scores" not in side:
+            raise ValueError(str(side.get("code") or UNAVAILABLE))
+        scores = {name: side["category_scores"].get(name) for name in CATEGORIES}
+        reason = (said.get("incomplete_details") or {}).get("reason")
+        held = {DECISION: 1.0} if reason == "content_filter" else {}
+        return {name: score for name, score in scores.items() if score != 0} | held
+
+
+def _passage(row: Row) -> Passage:
+    return Passage(row.source, row.text, prompt=row.prompt)
+
+
+def _highest(assessment: Assessment) -> dict[str, float | None]:
+    """Return the highest score in each category, as `Decision.scores` has it."""
+    found: dict[str, list[float | None]] = {}
+    for verdict in assessment.verdicts[0]:
+        found.setdefault(verdict.category, []).append(verdict.score)
+    return {
+        category: max((score for score in scores if score is not None), default=None)
+        for category, scores in found.items()
+    }
+
+
+def _answer(
+    scores: Mapping[str, float | None],
+    categories: frozenset[str],
+    assessment: Assessment,
+    duration_ms: float,
+) -> Answer:
+    errors = {receipt.error for receipt in assessment.receipts if receipt.error}
+    said = {name: score for name, score in scores.items() if name in categories and score != 0}
+    return Answer(_with_any(said, categories), duration_ms, tuple(sorted(errors)))
+
+
+def _with_any(
+    scores: Mapping[str, float | None], categories: frozenset[str]
+) -> dict[str, float | None]:
+    """Add `any` for those that have no head for it: the highest harm, if all are known."""
+    said = {name: score if score is None else round(score, 6) for name, score in scores.items()}
+    harms = [said[name] for name in _harms(categories) if name in said]
+    if ANY in categories or not harms:
+        return said
+    known = [score for score in harms if score is not None]
+    return {**said, ANY: max(known) if len(known) == len(harms) else None}
+
+
+def _harms(categories: frozenset[str]) -> list[str]:
+    return [name for name in categories if not name.startswith(_NO_HARM)]
+
+
+def _held(decision: Decision) -> float | None:
+    """Return 1 if a score held it back, None if only silence did."""
+    determining = [each for each in decision.outcomes if each.rule in decision.determining_rules]
+    return None if all(each.unavailable for each in determining) else 1.0
+
+
+def _digest(parts: Iterable[tuple[str, str]]) -> str:
+    return hashlib.sha256(
+        "\n".join(f"{name} {digest}" for name, digest in parts).encode()
+    ).hexdigest()
