@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import re2
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import DictLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator, Field, model_validator
 
@@ -117,6 +117,7 @@ class Guard:
             autoescape=False,
             undefined=StrictUndefined,
             keep_trailing_newline=True,
+            loader=DictLoader({}),
         )
         try:
             self._templates = {
@@ -125,7 +126,7 @@ class Guard:
             }
             self.render("", None, None)
             self.render("", "", None)
-        except TemplateError as error:
+        except (TemplateError, TypeError, ArithmeticError) as error:
             raise ValueError(f"a template does not compile: {error}") from error
 
     def render(self, user: str, reply: str | None, question: GuardQuestion | None) -> str:
