@@ -3,7 +3,9 @@
 A rule's `classifiers` are asked about everything and count together: the highest score of
 any of them. Its `rungs` are judges, asked in order and only about a passage that the rung
 before scored at least `escalate_at`, or could not score. For each passage the last rung
-that answered counts, so a judge may acquit what looked suspicious to the classifiers.
+that answered counts, so a judge may acquit what looked suspicious to the classifiers. It
+does not lower a score that was too low to be put to it: a judge that is asked because a
+classifier failed fills the gap, or failing one classifier would help to pass another.
 
 What a rule makes of its answers depends on nothing but the rule and the answers: asking
 everybody at once gives the same decision. Asking in rungs only saves the asking.
@@ -17,7 +19,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from classifiers.types import Assessment, Inquiry, Passage, Verdict
-from policies.types import Policy, Rule, Stage
+from policies.types import Policy, Rule, Rung, Stage
 
 FAILED = "failed"  # no answer, and no reason was given
 NOT_ASKED = "not_asked"  # there is no such classifier, or it was not asked
@@ -87,6 +89,9 @@ class Reading:
         classifier: Whose it is; None where nobody had anything to say.
         missing: Why answers that were needed did not come.
         suspicion: The highest score that a later rung overruled, or None.
+        doubted: Whether the score is high enough for a rung that was asked and is silent.
+        floor: The highest score that was too low for the rung that was asked all the
+            same, because of an answer missing; no rung can overrule it.
         pending: Judges that were not asked yet and are to be asked next.
     """
 
@@ -94,6 +99,8 @@ class Reading:
     classifier: str | None = None
     missing: set[str] = field(default_factory=set)
     suspicion: float | None = None
+    doubted: bool = False
+    floor: tuple[float, str | None] = (0.0, None)
     pending: frozenset[str] = frozenset()
 
     def hear(self, verdicts: Iterable[Verdict]) -> None:
@@ -109,18 +116,23 @@ class Reading:
         elif self.missing:
             self.score = None
 
-    def climb(self, answer: Reading, judge: str) -> None:
+    def climb(self, answer: Reading, rung: Rung) -> None:
         """Take a judge's answer: if it is whole, it stands for what was heard before."""
+        known = self.score or 0.0
+        self.doubted = self.doubted or known >= rung.escalate_at
+        if not self.doubted:
+            self.floor = max(self.floor, (known, self.classifier), key=_score)
         if answer.missing:
             # Half an answer can raise a suspicion. It cannot lay one to rest.
             self.missing |= answer.missing
-            if answer.score is not None and answer.score > (self.score or 0.0):
+            if (answer.score or 0.0) > known:
                 self.score, self.classifier = answer.score, answer.classifier
             return
-        if self.score:
-            self.suspicion = max(self.score, self.suspicion or 0.0)
-        self.score, self.classifier = answer.score, answer.classifier or judge
-        self.missing = set()
+        if self.doubted and known > 0:
+            self.suspicion = max(known, self.suspicion or 0.0)
+        reached = (answer.score or 0.0, answer.classifier or rung.classifier)
+        self.score, self.classifier = max(reached, self.floor, key=_score)
+        self.missing, self.doubted = set(), False
 
     def merge(self, part: Reading) -> None:
         """Take what was found in one more passage."""
@@ -172,7 +184,7 @@ def read_each(rule: Rule, found: Found, assessment: Assessment) -> Iterator[tupl
             answer = Reading()
             answer.hear([v for v in verdicts if base(v.classifier) == rung.classifier])
             _await(answer, {rung.classifier}, (index, rule.category), assessment)
-            reading.climb(answer, rung.classifier)
+            reading.climb(answer, rung)
             reading.pending = reading.pending or answer.pending
         yield index, reading
 
@@ -198,6 +210,10 @@ def _await(
         reading.missing.add(NOT_ASKED)
         if reading.classifier is None:
             reading.score = None
+
+
+def _score(pair: tuple[float, str | None]) -> float:
+    return pair[0]
 
 
 def _before(one: Verdict, other: Verdict) -> bool:

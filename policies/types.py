@@ -96,7 +96,7 @@ class Rule:
             language they were not made for; a stage that is not listed takes
             `on_unavailable`.
         rungs: Who is asked after `classifiers`, in order. The last one that answered
-            about a passage is the one that counts.
+            about a passage is the one that counts; see `policies.cascade`.
         mode: Whether it acts.
         code: The error code a caller sees when this rule blocks.
         user_message: What the end user is told when this rule blocks.

@@ -215,6 +215,17 @@ async def test_no_answer_from_below_is_a_doubt(why):
     assert decision.action is Action.ALLOW
 
 
+async def test_a_judge_asked_for_a_gap_does_not_lower_what_was_never_in_doubt():
+    both = rule(classifiers=frozenset({"patterns", "encoder"}), rungs=(Rung("safeguard", 0.6),))
+    answers = weapons(0.5, 0.0) | {("patterns", "weapons", "odd"): NO_ANSWER}
+
+    decision = await decide(Table(answers), both)
+
+    (outcome,) = decision.outcomes
+    assert decision.action is Action.FLAG
+    assert (outcome.score, outcome.classifier, outcome.missing) == (0.5, "encoder@1", ())
+
+
 TWO = rule(rungs=(Rung("safeguard", 0.4), Rung("guard", 0.6)))
 
 
@@ -419,7 +430,7 @@ def called_for(each, answers):
     """The slow, obvious reading of one rule."""
     for text in TEXTS:
         score, missing = by_the_book(each, answers, text)
-        yield from (band.action for band in each.bands if (score or 0.0) >= band.gte)
+        yield from (band.action for band in each.bands if score >= band.gte)
         for why in missing:
             unavailable = each.on_unavailable.get(Stage.INPUT, Action.BLOCK)
             if why == UNSUPPORTED_LANGUAGE:
@@ -435,13 +446,19 @@ def by_the_book(each, answers, text):
         return (None, answer.error) if isinstance(answer, Verdict) else (answer, None)
 
     ground = [answer_of(name) for name in each.classifiers or ("patterns", "encoder")]
-    score = max((known for known, _ in ground if known is not None), default=None)
+    score = max((known for known, _ in ground if known is not None), default=0.0)
     missing = {error for known, error in ground if known is None}
+    floor, doubted = 0.0, False
     for rung in each.rungs:
         if not missing and score < rung.escalate_at:
             break
+        doubted = doubted or score >= rung.escalate_at
+        floor = floor if doubted else max(floor, score)
         known, error = answer_of(rung.classifier)
-        score, missing = (known, set()) if error is None else (score, missing | {error})
+        if error is None:
+            score, missing, doubted = max(known, floor), set(), False
+        else:
+            missing |= {error}
     return score, missing
 
 
