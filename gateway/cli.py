@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from gateway import eval_commands
 from gateway.errors import GatewayError
 from gateway.types import Scope
 
@@ -46,6 +47,7 @@ audit = typer.Typer(help="The decision log.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(policy, name="policy")
 app.add_typer(audit, name="audit")
+app.add_typer(eval_commands.app, name="eval")
 
 
 def main() -> None:

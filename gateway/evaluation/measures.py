@@ -147,10 +147,10 @@ def at_threshold(scores: Scores, labels: Labels, threshold: float) -> AtThreshol
 
 
 def threshold_for(scores: Scores, labels: Labels, false_positive_rate: float) -> float | None:
-    """Return the lowest threshold that flags at most this share of the negatives.
+    """Return a threshold that flags at most this share of the negatives and catches the most.
 
-    Rounded up to four decimals, so that it can be written down and still keeps the rate.
-    None without negatives, or if even 1 flags too many.
+    Of all that catch as much it is the highest, cut to four decimals, so that it can be
+    written down. None without negatives, or if even 1 flags too many.
     """
     negatives = np.sort(scores[~labels])[::-1]
     allowed = int(np.floor(false_positive_rate * len(negatives) + 1e-9))
@@ -158,9 +158,12 @@ def threshold_for(scores: Scores, labels: Labels, false_positive_rate: float) ->
         return None
     if allowed >= len(negatives):
         return 0.0
-    # It must lie above the first negative that may not match any more.
-    threshold = (np.floor(negatives[allowed] * 10_000) + 1) / 10_000
-    return float(threshold) if threshold <= 1 else None
+    barred = negatives[allowed]  # the first negative that may not match any more
+    above = scores[scores > barred]
+    lowest = (np.floor(barred * 10_000) + 1) / 10_000
+    highest = np.floor(above.min() * 10_000) / 10_000 if len(above) else lowest
+    threshold = float(max(lowest, highest))
+    return threshold if threshold <= 1 else None
 
 
 def bootstrap_average_precision(

@@ -125,8 +125,8 @@ def _view(summary: Summary, evaluated: Sequence[Evaluated], run: Run) -> dict[st
         "summary": summary,
         "subjects": [{"name": name, "parts": parts} for name, parts in run.parts.items()],
         "sets": [_set(each) for each in evaluated],
-        "glance": _glance(summary),
-        "notes": _notes(summary),
+        "glance": glance(summary),
+        "notes": notes(summary),
         "sections": _sections(summary),
         "disagreements": summary.disagreements,
         "concurrency": run.concurrency,
@@ -154,7 +154,7 @@ def _set(each: Evaluated) -> dict[str, Any]:
     }
 
 
-def _glance(summary: Summary) -> list[Measured]:
+def glance(summary: Summary) -> list[Measured]:
     """Return the lines that matter most: `any` and `decision`, or all where there is none."""
     chosen: list[Measured] = []
     for _, group in groupby(summary.measured, key=lambda each: each.set):
@@ -164,28 +164,28 @@ def _glance(summary: Summary) -> list[Measured]:
     return chosen
 
 
-def _notes(summary: Summary) -> list[str]:
+def notes(summary: Summary) -> list[str]:
     """Return what a reader must not overlook."""
-    notes = []
+    said: list[str] = []
     rate = summary.wanted.false_positive_rate
     widest = {(each.subject, each.category): each for each in summary.measured}  # pooled is last
-    shown = {(each.subject, each.category) for each in _glance(summary)}
+    shown = {(each.subject, each.category) for each in glance(summary)}
     for key in sorted(shown):
         each = widest[key]
         who = f"{each.subject}, `{each.category}`"
         if not each.negatives:
-            notes.append(f"{who}: no text is labelled safe, so no threshold can be proposed.")
+            said.append(f"{who}: no text is labelled safe, so no threshold can be proposed.")
         elif each.proposed is None:
-            notes.append(f"{who}: no threshold flags as few as {share(rate)} of the safe texts.")
+            said.append(f"{who}: no threshold flags as few as {share(rate)} of the safe texts.")
         elif each.category != DECISION and each.proposed.false_positive_interval:
             high = each.proposed.false_positive_interval[1]
             if high > 2 * rate:
                 answered = each.proposed.flagged + each.proposed.passed
-                notes.append(
+                said.append(
                     f"{who}: with {answered} safe texts, all that is certain of the "
                     f"false-positive rate is that it is below {share(high)}."
                 )
-    return notes
+    return said
 
 
 def _sections(summary: Summary) -> list[dict[str, Any]]:

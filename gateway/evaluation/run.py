@@ -17,7 +17,7 @@ from gateway.evaluation.journal import Journal, key_of
 from gateway.evaluation.subjects import Subject
 from gateway.evaluation.types import Answer, EvaluationError, Fact, LabelledSet, Row
 
-Progress = Callable[[str, int], None]  # what is worked on, and how many rows were done
+Progress = Callable[[str, int, int], None]  # what is worked on, rows done, rows in all
 BLOCK = 1024 * 1024  # bytes read at once for a file's digest
 
 
@@ -71,7 +71,7 @@ class Terms:
     concurrency: int = 1
     limit: int | None = None
     retry_missing: bool = False
-    progress: Progress = field(default=lambda _name, _count: None)
+    progress: Progress = field(default=lambda _name, _done, _rows: None)
 
 
 async def evaluate_set(
@@ -88,7 +88,7 @@ async def evaluate_set(
         raise EvaluationError(f"{labelled.path}: there are no rows")
     asked = []
     for subject in subjects:
-        asked.append(await _ask_all(labelled, subject, journal, terms))
+        asked.append(await _ask_all(labelled, subject, journal, terms, len(facts)))
         if len(asked[-1].answers) != len(facts):
             raise EvaluationError(f"{labelled.path}: the file changed while it was read")
     return Evaluated(labelled.name, str(labelled.path), sha256, facts, tuple(asked))
@@ -118,7 +118,7 @@ def file_digest(path: Path) -> str:
 
 
 async def _ask_all(
-    labelled: LabelledSet, subject: Subject, journal: Journal, terms: Terms
+    labelled: LabelledSet, subject: Subject, journal: Journal, terms: Terms, count: int
 ) -> Asked:
     answers: dict[int, Answer] = {}
     recalled = 0
@@ -139,7 +139,7 @@ async def _ask_all(
                 recalled += 1
             else:
                 answers[index] = await ask(row, key)
-            terms.progress(name, len(answers))
+            terms.progress(name, len(answers), count)
 
     rows = enumerate(_rows(labelled, terms.limit))
     async with asyncio.TaskGroup() as group:

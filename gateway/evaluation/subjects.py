@@ -165,7 +165,7 @@ class GatewaySubject:
             elapsed_ms = (perf_counter() - started) * 1000
             return Answer(dict.fromkeys(self.categories), elapsed_ms, (reason[:64],))
         duration_ms = (perf_counter() - started) * 1000
-        return Answer(_with_any(scores, self._own), duration_ms)
+        return Answer(with_any(scores, self._own), duration_ms)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -215,10 +215,10 @@ def _answer(
 ) -> Answer:
     errors = {receipt.error for receipt in assessment.receipts if receipt.error}
     said = {name: score for name, score in scores.items() if name in categories and score != 0}
-    return Answer(_with_any(said, categories), duration_ms, tuple(sorted(errors)))
+    return Answer(with_any(said, categories), duration_ms, tuple(sorted(errors)))
 
 
-def _with_any(
+def with_any(
     scores: Mapping[str, float | None], categories: frozenset[str]
 ) -> dict[str, float | None]:
     """Add `any` for those that have no head for it: the highest harm, if all are known."""

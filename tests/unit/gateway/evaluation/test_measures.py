@@ -108,12 +108,19 @@ def test_a_threshold_for_a_rate_keeps_it_and_none_lower_would(rows, rate):
         assert threshold is None
         return
     negatives = scores[~labels]
-    limit = rate + 1e-6
     if threshold is None:
-        assert (negatives >= 1.0 - 1e-4).mean() > rate
+        assert (negatives > 1.0 - 1e-4).mean() > rate
         return
-    assert (negatives >= threshold).mean() <= limit
-    assert threshold == 0 or (negatives >= threshold - 1.1e-4).mean() >= rate - 1e-6
+    assert (negatives >= threshold).mean() <= rate + 1e-6
+    lower = [score for score in scores if score < threshold - 1e-4]
+    assert not lower or (negatives >= max(lower)).mean() > rate - 1e-6
+
+
+def test_of_the_thresholds_that_catch_as_much_the_highest_is_proposed():
+    scores = np.array([0.0, 0.0, 0.75, 0.9])
+    labels = np.array([False, False, True, True])
+
+    assert threshold_for(scores, labels, 0.01) == 0.75
 
 
 def test_no_threshold_is_found_where_safe_texts_score_1():
