@@ -31,8 +31,8 @@ def label_score(answer: Answer, label: str, start: int, weights: Mapping[str, fl
         start: Where in `answer.text` it begins.
         weights: What each label counts, in [0, 1]: 1 for harmful, 0 for harmless.
     """
-    token = _token_at(answer, start)
-    masses = _masses(token, weights) if token else {}
+    place = _place(answer, start)
+    masses = _masses(*place, weights) if place else {}
     total = sum(masses.values())
     if label not in masses or total <= 0:
         return UNSURE + (SURE - UNSURE) * weights[label]
@@ -40,8 +40,8 @@ def label_score(answer: Answer, label: str, start: int, weights: Mapping[str, fl
     return min(_CEILING, max(_FLOOR, score))
 
 
-def _token_at(answer: Answer, start: int) -> Token | None:
-    """Return the token that holds the code point `start` of the text, or None.
+def _place(answer: Answer, start: int) -> tuple[Token, int] | None:
+    """Return the token that holds the code point `start` of the text, and where in it.
 
     The tokens may begin with the chain of thought and end with control tokens, so the text
     is looked for in them, from the end: what was said last is the answer.
@@ -53,16 +53,24 @@ def _token_at(answer: Answer, start: int) -> Token | None:
     place = offset + start
     for token in answer.tokens:
         if place < len(token.text):
-            return token
+            return token, place
         place -= len(token.text)
     return None
 
 
-def _masses(token: Token, weights: Mapping[str, float]) -> dict[str, float]:
-    """Return the probability of each label that some alternative begins, and no other."""
+def _masses(token: Token, place: int, weights: Mapping[str, float]) -> dict[str, float]:
+    """Return the probability of each label that some alternative begins, and no other.
+
+    A token may hold a piece of what stands before the label, which its rivals must hold
+    too: `: Un` and `: Sa`, but not `; Sa`.
+    """
+    before = token.text[:place].strip()
     masses: dict[str, float] = {}
     for text, logprob in token.alternatives:
-        begun = _begun(text.strip(), weights)
+        stripped = text.strip()
+        if not stripped.startswith(before):
+            continue
+        begun = _begun(stripped[len(before) :].lstrip(), weights)
         if len(begun) == 1:
             masses[begun[0]] = masses.get(begun[0], 0.0) + exp(logprob)
     return masses

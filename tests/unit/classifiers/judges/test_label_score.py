@@ -41,6 +41,18 @@ def test_the_token_is_found_at_the_label_within_the_answer():
     assert label_score(answer, "Unsafe", 8, weights) == pytest.approx(0.5 + 0.5 * 0.2)
 
 
+def test_a_token_may_hold_a_piece_of_what_stands_before_the_label():
+    answer = Answer(
+        "Safety: Unsafe",
+        (token("Safety"), token(": Un", **{": Un": 0.5, ": Sa": 0.3, "; Sa": 0.2})),
+    )
+    answer = Answer(answer.text, (*answer.tokens, token("safe")))
+
+    score = label_score(answer, "Unsafe", 8, {"Safe": 0.0, "Unsafe": 1.0})
+
+    assert score == pytest.approx(0.5 / 0.8)
+
+
 def test_a_rival_that_begins_two_labels_counts_for_neither():
     answer = Answer("safe", (token("safe", safe=0.5, s=0.3, un=0.2),))
 
