@@ -40,7 +40,11 @@ class Journal:
         except OSError as error:
             reason = (error.strerror or "").lower()
             raise EvaluationError(f"{self._path}: cannot write: {reason}") from error
-        self._load(self._file)
+        try:
+            self._load(self._file)
+        except EvaluationError:
+            self._file.close()
+            raise
         return self
 
     def __exit__(
