@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+from classifiers.identifiers import IDENTIFIERS
+from classifiers.wallets import bitcoin, ethereum
 
 _IBAN_LENGTHS = {
     # ISO 13616 registry, release 97; a country that is not listed has no IBAN.
@@ -57,15 +60,26 @@ def iban(number: str) -> bool:
 
 
 def ssn(number: str) -> bool:
-    """Return whether `number`, as `AAA-GG-SSSS`, is in a range that has been issued."""
-    area, group, serial = number[:3], number[4:6], number[7:]
+    """Return whether `number`, as `AAA-GG-SSSS`, is in a range that has been issued.
+
+    The separators may be others, or none.
+    """
+    digits = "".join(character for character in number if character.isdecimal())
+    area, group, serial = digits[:3], digits[3:5], digits[5:]
     return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
 
 
 def public_ip(address: str) -> bool:
-    """Return whether an IPv4 `address` can name somebody: not private, local or reserved."""
+    """Return whether an `address` can name somebody: not private, local or reserved.
+
+    IPv4 or IPv6; a version number with four parts is an address all the same.
+    """
     try:
-        return IPv4Address(address).is_global
+        if ":" not in address:
+            return IPv4Address(address).is_global
+        # Written short, it could be anything (`a::b`): then only in the range that is in use.
+        short = "::" in address
+        return IPv6Address(address).is_global and (not short or address[0] in "23")
     except AddressValueError:
         return False
 
@@ -75,12 +89,44 @@ def phone(number: str) -> bool:
     return 8 <= sum(character.isdigit() for character in number) <= 15
 
 
+def card(number: str) -> bool:
+    """Return whether `number` passes Luhn's check and starts and ends as a card of some brand.
+
+    Args:
+        number: 12 to 19 digits, with spaces or hyphens.
+    """
+    digits = "".join(character for character in number if character.isdecimal())
+    return luhn(digits) and any(
+        len(digits) in lengths and low <= digits[: len(low)] <= high
+        for low, high, lengths in _CARD_RANGES
+    )
+
+
+# ISO/IEC 7812 issuer ranges that the brands publish: from, to, lengths.
+_CARD_RANGES = (
+    ("4", "4", (13, 16, 19)),  # Visa
+    *(("51", "55", (16,)), ("2221", "2720", (16,))),  # Mastercard
+    *(("34", "34", (15,)), ("37", "37", (15,))),  # American Express
+    *(("300", "305", (14,)), ("36", "36", (14,)), ("38", "39", (14, 16))),  # Diners Club
+    *(("6011", "6011", (16, 19)), ("644", "659", (16, 19))),  # Discover
+    *(("3528", "3589", (16, 19)), ("2131", "2131", (15,)), ("1800", "1800", (15,))),  # JCB
+    ("62", "62", tuple(range(16, 20))),  # UnionPay
+    *(("50", "50", tuple(range(12, 20))), ("56", "69", tuple(range(12, 20)))),  # Maestro
+    *(("2200", "2204", (16,)), ("9792", "9792", (16,))),  # Mir, Troy
+)
+
+
+def hardware_address(address: str) -> bool:
+    """Return whether a MAC `address` belongs to a device: neither a group nor nobody."""
+    return not int(address[:2], 16) & 1 and len(set(address)) > 4
+
+
 def random_looking(assignment: str) -> bool:
     """Return whether what is assigned in `name = value` looks like a secret, not a word or code.
 
     A secret mixes digits with letters; a placeholder, a type, a call or a variable rarely does.
     """
-    value = re.split(r"[:=]", assignment, maxsplit=1)[1].strip(" =\t\n\"'")
+    value = re.split(r"[:=]|\bis\b", assignment, maxsplit=1)[-1].strip(" =\t\n\"'")
     if "example" in value.lower() or "your" in value.lower() or len(set(value)) < 6:
         return False
     return any(mark.isdigit() for mark in value) and any(mark.isalpha() for mark in value)
@@ -93,4 +139,9 @@ CHECKS: Mapping[str, Callable[[str], bool]] = {
     "public_ip": public_ip,
     "phone": phone,
     "random_looking": random_looking,
+    "card": card,
+    "hardware_address": hardware_address,
+    "bitcoin": bitcoin,
+    "ethereum": ethereum,
+    **IDENTIFIERS,
 }

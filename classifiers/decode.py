@@ -255,9 +255,7 @@ def _from_morse(run: str) -> str:
 
 # ------------------------------------------------------------------------ sentences
 
-_SPACED = re2.compile(
-    r"\b[A-Za-z](?:[ .*_-][A-Za-z]\b|(?:  +| ?[/|] ?|[.*_-]{2,})[A-Za-z]\b){5,}"
-)
+_SPACED = re2.compile(r"\b[A-Za-z](?:[ .*_-][A-Za-z]\b|(?:  +| ?[/|] ?|[.*_-]{2,})[A-Za-z]\b){5,}")
 _WORD = re.compile("[a-z]+")
 _SENTENCE = re.compile(r"[^\n.:;!?\"`()\[\]{}]{8,2000}")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz"
@@ -339,13 +337,22 @@ def _starts(said: str) -> bool:
 
 # ------------------------------------------------------------------------------ leet
 
-_MIXED = re2.compile(r"\b[A-Za-z$@!]*[A-Za-z][0134578$@!]+[A-Za-z][A-Za-z0134578$@!]*\b")
+_MIXED = re2.compile(r"[A-Za-z][0134578$@!]+[A-Za-z]")
+_SIGNS = frozenset(_ALPHABET + _ALPHABET.upper() + "0134578$@!")
 _SHAPES = str.maketrans("034578@$!", "oeastbasi")
 
 
 def _leet(text: str) -> Iterator[Piece]:
     """Find words with a digit for a letter inside; `mp3`, `k8s` and `page5` are none."""
+    done = 0
     for start, end in _found(_MIXED, text):
+        if start < done:
+            continue
+        while start > done and text[start - 1] in _SIGNS:
+            start -= 1
+        while end < len(text) and text[end] in _SIGNS:
+            end += 1
+        done = end
         said = _unmixed(text[start:end])
         if len(said) >= 4 and known(said):
             yield Piece(start, end, said, "leet")

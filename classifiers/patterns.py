@@ -59,7 +59,8 @@ class Pattern:
         kind: What a span of it is called, for redaction.
         categories: Where a match counts.
         score: How sure a match is, in (0, 1].
-        expression: The compiled expression.
+        expression: The compiled expression. Where it has a group called `value`, that is
+            what was found; the rest is context.
         hint: An expression that matches wherever `expression` does, and is cheap.
         sources: Whose passages are read for it.
         unless_after: If this follows a match, it is not one ("bomb" + " calorimeter").
@@ -90,8 +91,9 @@ class Pattern:
         Yields:
             Start and end in `text`, code points.
         """
+        group = self.expression.groupindex.get("value", 0)
         for match in self.expression.finditer(text):
-            start, end = match.span()
+            start, end = match.span(group)
             if end <= read:
                 continue
             if self.check is not None and not self.check(text[start:end]):
