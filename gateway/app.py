@@ -101,6 +101,7 @@ async def open_services(
             ),
             limits=limits,
             policies=policies,
+            panel=panel,
             pipeline=Pipeline(
                 model,
                 panel,

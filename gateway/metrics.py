@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from classifiers.standing import Standing, State
+from policies.footing import Footing
 from policies.types import Action, Decision, Stage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,6 +39,7 @@ class Metrics:
             registry=registry,
         )
         self._count_decisions(registry)
+        self._count_classifiers(registry)
         self.in_flight = Gauge("ostiary_in_flight", "Requests being served now.", registry=registry)
         self.policy_stale = Gauge(
             "ostiary_policy_stale",
@@ -57,14 +60,40 @@ class Metrics:
             for stage in Stage
             for action in Action
         }
+        self._tokens = Counter(
+            "ostiary_tokens_total", "Tokens by direction.", ["direction"], registry=registry
+        )
+
+    def _count_classifiers(self, registry: CollectorRegistry) -> None:
+        self._asked = Counter(
+            "ostiary_classifier_asked_total",
+            "Times a classifier was asked about the passages of a stage.",
+            ["classifier"],
+            registry=registry,
+        )
         self._unavailable = Counter(
             "ostiary_classifier_errors_total",
             "Times a classifier gave no full answer.",
             ["classifier", "error"],
             registry=registry,
         )
-        self._tokens = Counter(
-            "ostiary_tokens_total", "Tokens by direction.", ["direction"], registry=registry
+        self._judged = Counter(
+            "ostiary_suspicions_total",
+            "Suspicions that a judge answered, by what became of them.",
+            ["classifier", "result"],
+            registry=registry,
+        )
+        self._up = Gauge(
+            "ostiary_classifier_up",
+            "0 while a classifier gives no answers, else 1.",
+            ["classifier"],
+            registry=registry,
+        )
+        self._active = Gauge(
+            "ostiary_rung_active",
+            "1 for the classifier that decides for a rule what is in doubt.",
+            ["rule", "classifier"],
+            registry=registry,
         )
 
     def request(self, endpoint: str, status: int, seconds: float) -> None:
@@ -78,8 +107,25 @@ class Metrics:
         for decision in decisions:
             self._decided[decision.stage, decision.action].inc()
             for receipt in decision.receipts:
+                self._asked.labels(receipt.classifier).inc()
                 if receipt.error is not None:
                     self._unavailable.labels(receipt.classifier, receipt.error).inc()
+            self._suspicions(decision)
+
+    def _suspicions(self, decision: Decision) -> None:
+        for each in decision.outcomes:
+            if each.suspicion is not None:
+                result = "lowered" if (each.score or 0.0) < each.suspicion else "upheld"
+                self._judged.labels(each.classifier or "", result).inc()
+
+    def panel(self, standing: Iterable[Standing], rungs: Iterable[Footing]) -> None:
+        """Note how the classifiers are doing, and who decides what is in doubt."""
+        for each in standing:
+            self._up.labels(each.classifier).set(each.state is not State.DOWN)
+        self._active.clear()  # of a policy that is no longer in force
+        for footing in rungs:
+            for classifier in footing.active or ("none",):
+                self._active.labels(footing.rule, classifier).set(1)
 
     def tokens(self, input_tokens: int, output_tokens: int) -> None:
         """Count the tokens of one reply."""

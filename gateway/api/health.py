@@ -7,13 +7,18 @@ neither says anything a caller wrote.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from classifiers.standing import Standing, State
 from gateway.api.problems import json_response
-from gateway.api.services import services_of
+from gateway.api.services import Services, services_of
 from gateway.metrics import CONTENT_TYPE
+from policies.footing import Footing, footings
 
 router = APIRouter()
 
@@ -26,14 +31,21 @@ async def healthz() -> Response:
 
 @router.get("/readyz")
 async def readyz(request: Request) -> Response:
-    """Say whether a request would be served, and by what."""
+    """Say whether a request would be served, and by what.
+
+    A judge that is down leaves the gateway ready, unless the policy holds texts back for
+    want of its answer. Being asked again after a while, it can come back by itself.
+    """
     services = services_of(request)
     policy = services.policies
+    standing = services.panel.standing()
+    rungs = _footings(services, standing)
     checks = {
         "database": await services.database.ready(),
         "ledger": services.ledger.healthy,
         "model": await services.pipeline.runner.ready(),
         "accepting": not services.draining,
+        "classifiers": not any(footing.stops for footing in rungs),
     }
     body = {
         "status": "ready" if all(checks.values()) else "not ready",
@@ -46,9 +58,40 @@ async def readyz(request: Request) -> Response:
             "digest": policy.current.digest,
             "refused_file": policy.refused,
         },
-        "degraded": ["limits"] if services.limits.degraded else [],
+        "classifiers": [_standing(each) for each in standing],
+        "rungs": [_footing(footing) for footing in rungs],
+        "degraded": [
+            *(["limits"] if services.limits.degraded else []),
+            *(each.classifier for each in standing if each.state is State.DOWN),
+        ],
     }
     return json_response(body, 200 if all(checks.values()) else 503, {})
+
+
+def _footings(services: Services, standing: tuple[Standing, ...]) -> tuple[Footing, ...]:
+    panel = services.panel
+    down = {each.classifier for each in standing if each.state is State.DOWN}
+    return footings(services.policies.current, panel.covered, panel.on_request, down)
+
+
+def _standing(each: Standing) -> dict[str, Any]:
+    since = None if each.since is None else datetime.fromtimestamp(each.since, UTC).isoformat()
+    return {
+        "id": each.classifier,
+        "asked": "in doubt" if each.judge else "always",
+        "state": each.state.value,
+        "since": since,
+        "error": each.error,
+    }
+
+
+def _footing(footing: Footing) -> dict[str, Any]:
+    return {
+        "rule": footing.rule,
+        "active": list(footing.active),
+        "degraded": footing.degraded,
+        "fallback": footing.fallback.name.lower() if footing.fallback is not None else None,
+    }
 
 
 @router.get("/metrics")
@@ -57,4 +100,6 @@ async def metrics(request: Request) -> Response:
     services = services_of(request)
     services.metrics.in_flight.set(services.in_flight)
     services.metrics.policy_stale.set(1 if services.policies.refused else 0)
+    standing = services.panel.standing()
+    services.metrics.panel(standing, _footings(services, standing))
     return Response(services.metrics.render(), 200, media_type=CONTENT_TYPE)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from classifiers.panel import Panel
 from gateway.audit.ledger import Ledger
 from gateway.identity import Identity
 from gateway.limits import Limits
@@ -28,6 +29,7 @@ class Services:
         identity: API key -> principal.
         limits: Quotas.
         policies: The policy in force.
+        panel: The classifiers.
         pipeline: The product.
         sealer: Seals reasoning.
         metrics: Counters for `/metrics`.
@@ -41,6 +43,7 @@ class Services:
     identity: Identity
     limits: Limits
     policies: PolicySource
+    panel: Panel
     pipeline: Pipeline
     sealer: Sealer
     metrics: Metrics
