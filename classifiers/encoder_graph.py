@@ -1,6 +1,6 @@
 """The encoder as an ONNX graph, built from its int8 weights when they are loaded.
 
-BERT with mean pooling and a two-layer head. A matrix product takes int8 weights as they
+BERT with mean and maximum pooling and a two-layer head. A matrix product takes int8 weights as they
 are stored and rounds its input to 8 bits *for each token by itself*: the scores of a text
 are the same whatever it is batched with, and one large value in one token does not make
 the others coarse. Attention, normalisation and the head stay in float32.
@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from classifiers.encoder_weights import Array, Tensors
 
 HEADS = 12  # of attention
+ABSENT = 1e4  # keeps padding from being the maximum
 EPSILON = 1e-12  # of BERT's layer norms
 _CONTRIB = "com.microsoft"  # ONNX Runtime's own operators
 
@@ -54,7 +55,7 @@ class _Graph:
     def embedded(self) -> str:
         words = self._op("Cast", self._op("Gather", self._weight("word"), "ids"), to=1)
         words = self._op("Mul", words, self._op("Gather", self._scale("word"), "ids"))
-        count = self._op("Gather", self._op("Shape", "ids"), self._constant("1", np.array([1])))
+        count = self._op("Gather", self._op("Shape", "ids"), self._constant("first", np.array([1])))
         zero = self._constant("0", np.array([0]))
         places = self._op("Slice", self._floats("position"), zero, count, zero)
         segments = self._op("Gather", self._floats("token_type"), "segments")
@@ -81,7 +82,11 @@ class _Graph:
         weight = self._op("Unsqueeze", self._op("Cast", "mask", to=1), self._last)
         second = self._constant("second", np.array([1]))
         total = self._op("ReduceSum", self._op("Mul", states, weight), second, keepdims=0)
-        pooled = self._op("Div", total, self._op("ReduceSum", weight, second, keepdims=0))
+        mean = self._op("Div", total, self._op("ReduceSum", weight, second, keepdims=0))
+        one, absent = (self._constant(f"{n:g}", np.float32(n)) for n in (1.0, ABSENT))
+        away = self._op("Mul", self._op("Sub", weight, one), absent)
+        most = self._op("ReduceMax", self._op("Add", states, away), second, keepdims=0)
+        pooled = self._op("Concat", mean, most, axis=1)
         inner = self._op("Gelu", self._product(pooled, "head.inner"), domain=_CONTRIB)
         self._nodes.append(
             helper.make_node("Identity", [self._product(inner, "head.outer")], ["logits"])

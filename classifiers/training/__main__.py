@@ -10,6 +10,7 @@ reports again without it.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import safetensors.torch
@@ -38,21 +39,26 @@ def main() -> None:
     examples = corpus(asked.data / "train", asked.data / "held-out-5grams.u64", SEED)
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     if not asked.from_runs:
-        tensors = _train([e for e in examples if not set_aside(e)], seeds, asked.passes)
-        safetensors.torch.save_file(tensors, asked.runs)
+        taught = [example for example in examples if not set_aside(example)]
+        for tensors in _train(taught, seeds, asked.passes):
+            safetensors.torch.save_file(tensors, asked.runs)  # what an interrupted run leaves
     tensors = safetensors.torch.load_file(asked.runs)
     _publish(asked, tensors, examples)
 
 
-def _train(examples: list[Example], seeds: list[int], passes: int) -> dict[str, Tensor]:
+def _train(examples: list[Example], seeds: list[int], passes: int) -> Iterator[dict[str, Tensor]]:
+    """Yield the average of the runs so far, after each."""
     tokenizer = Tokenizer.from_file(str(base_folder() / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     bert = load_base()
-    print(f"{len(examples)} examples")
+    print(f"{len(examples)} examples", flush=True)
     rows = rows_of(bert, tokenizer, examples)
-    runs = [fit(bert, rows, seed, Schedule(passes=passes)) for seed in seeds]
-    return {key: value.contiguous() for key, value in merged(bert, average(runs)).items()}
+    print(f"{len(rows.states)} tokens", flush=True)
+    runs: list[dict[str, Tensor]] = []
+    for seed in seeds:
+        runs.append(fit(bert, rows, seed, Schedule(passes=passes)))
+        yield {key: value.contiguous() for key, value in merged(bert, average(runs)).items()}
 
 
 def _publish(

@@ -19,8 +19,9 @@ from classifiers.training.grammar import authored
 from classifiers.training.heldout import HeldOut
 from classifiers.training.sources import public
 
-MOST_PUBLIC = 2_400  # examples of one public set
+MOST_PUBLIC = 2_000  # examples of one public set
 MOST_AUTHORED = 260  # of one authored group
+MOST_OF_TOPIC = 4_000  # of the authored groups whose names begin alike
 LONGEST = 6_000  # code points of one example that are looked at
 
 _OPENINGS = (
@@ -74,9 +75,12 @@ def _capped(examples: Iterable[Example]) -> list[Example]:
     kept: Counter[str] = Counter()
     found: list[Example] = []
     for example in examples:
-        kept[example.source] += 1
-        most = MOST_AUTHORED if example.source.startswith("authored/") else MOST_PUBLIC
-        if kept[example.source] <= most:
+        topic, _, group = example.source.partition(".")
+        limits = {example.source: MOST_PUBLIC}
+        if group:
+            limits = {example.source: MOST_AUTHORED, topic: MOST_OF_TOPIC}
+        if all(kept[name] < most for name, most in limits.items()):
+            kept.update(limits.keys())
             found.append(example)
     return found
 

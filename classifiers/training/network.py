@@ -16,6 +16,7 @@ from classifiers.training.example import HEADS
 
 FROZEN_LAYERS = 3
 HIDDEN = 256  # of the head
+ABSENT = 1e4  # more than any hidden state, so that padding is never the maximum
 
 
 def base_folder() -> Path:
@@ -46,7 +47,7 @@ class Upper(nn.Module):
         super().__init__()
         self.layers = bert.encoder.layer[FROZEN_LAYERS:]
         width = bert.config.hidden_size
-        self.inner = nn.Linear(width, HIDDEN)
+        self.inner = nn.Linear(2 * width, HIDDEN)
         self.drop = nn.Dropout(0.1)
         self.outer = nn.Linear(HIDDEN, len(HEADS))
 
@@ -54,7 +55,10 @@ class Upper(nn.Module):
         """Return logits: (batch, heads), float32, before the sigmoid."""
         states = _through(self.layers, states, mask)
         weight = mask.unsqueeze(-1).to(states.dtype)
-        pooled = (states * weight).sum(1) / weight.sum(1)
+        mean = (states * weight).sum(1) / weight.sum(1)
+        # One sentence in a long text moves the mean little; the maximum keeps it.
+        most = (states + (weight - 1) * ABSENT).amax(1)
+        pooled = torch.cat([mean, most], dim=1)
         inner = nn.functional.gelu(self.inner(pooled))
         logits: Tensor = self.outer(self.drop(inner))
         return logits.float()
