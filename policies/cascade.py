@@ -22,6 +22,7 @@ from classifiers.types import Assessment, Inquiry, Passage, Verdict
 from policies.types import Policy, Rule, Rung, Stage
 
 FAILED = "failed"  # no answer, and no reason was given
+STRETCH = 8_000  # code points; each that is begun grants the deadline once more
 NOT_ASKED = "not_asked"  # there is no such classifier, or it was not asked
 
 Found = Mapping[str, Sequence[tuple[int, Verdict]]]  # by category: passage and verdict
@@ -45,7 +46,7 @@ async def assess(
     panel: Panel, policy: Policy, stage: Stage, passages: tuple[Passage, ...]
 ) -> Assessment:
     """Ask everyone whose answer could matter to the policy at this stage, rung by rung."""
-    assessment = await panel.judge(passages, policy.deadline_ms)
+    assessment = await panel.judge(passages, policy.deadline_ms * _stretches(passages))
     choosy = policy.choosy_at[stage]
     if not assessment.on_request or not choosy:
         return assessment
@@ -53,8 +54,15 @@ async def assess(
         wanted = inquiries(choosy, assessment)
         if not wanted:
             break
-        assessment = await panel.ask(assessment, wanted, policy.judge_deadline_ms)
+        deadline_ms = policy.judge_deadline_ms * _stretches(passages)
+        assessment = await panel.ask(assessment, wanted, deadline_ms)
     return assessment
+
+
+def _stretches(passages: Sequence[Passage]) -> int:
+    """Return how many deadlines the passages are granted: long ones take longer to read."""
+    length = sum(len(passage.before) + len(passage.text) for passage in passages)
+    return 1 + length // STRETCH
 
 
 def by_category(assessment: Assessment) -> dict[str, list[tuple[int, Verdict]]]:

@@ -145,7 +145,8 @@ class Policy:
         digest: SHA-256 of the RFC 8785 JSON of the resolved policy, hex.
         rules: In file order; the order never changes a decision.
         categories: By id.
-        deadline_ms: How long classifiers may take per stage, milliseconds.
+        deadline_ms: How long classifiers may take per stage, milliseconds, for each 8,000
+            code points begun.
         judge_deadline_ms: How long each rung of judges may take beside that, milliseconds.
         on_unsupported_language: What the defaults say for rules that a caller adds.
         max_unscreened_chars: The leak budget of a stream: how many code points may

@@ -372,6 +372,21 @@ async def test_without_judges_on_the_panel_nothing_is_asked_twice():
     assert table.asked == []
 
 
+@pytest.mark.parametrize(
+    ("length", "granted"), [(1, 400), (7_999, 400), (8_000, 800), (80_000, 4_400)]
+)
+async def test_a_long_text_is_granted_the_deadline_again_and_again(length, granted):
+    class Timed(Table):
+        async def judge(self, passages, deadline_ms):
+            self.deadline_ms = deadline_ms
+            return await super().judge(passages, deadline_ms)
+
+    panel = Timed({})
+    text = "a" * length
+    await assess(panel, policy(), Stage.INPUT, (Passage(Source.USER, text),))
+    assert panel.deadline_ms == granted
+
+
 async def test_a_policy_without_cascades_asks_no_judge():
     table = Table(weapons(0.9))
 
