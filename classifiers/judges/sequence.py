@@ -120,7 +120,7 @@ class SequenceJudge:
         self._waiting += 1
         try:
             return await self._worker.run(lambda abandoned: self._judge(passages, abandoned))
-        except (RuntimeError, ValueError):  # torch: out of memory, a tokenizer's bad input
+        except (RuntimeError, ValueError, IndexError):  # what torch and tokenizers raise
             return [self._silent(FAILED) for _ in passages]
         finally:
             self._waiting -= 1

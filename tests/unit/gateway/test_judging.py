@@ -1,0 +1,94 @@
+import pytest
+
+from classifiers.judges.text_model import Message, Question, TextModelError
+from gateway.judging import RunnerModel
+from model_runner.scripted import FINISH, ScriptedRunner
+from model_runner.types import (
+    Channel,
+    Delta,
+    Effort,
+    Finish,
+    FinishReason,
+    MalformedOutput,
+    PromptRejected,
+    Role,
+    RunnerTimeout,
+    RunnerUnavailable,
+    Usage,
+)
+
+ASK = Question(
+    messages=(Message("developer", "policy"), Message("user", "text")), max_tokens=9, effort="low"
+)
+
+
+async def said(*script):
+    runner = ScriptedRunner(*script)
+    return await RunnerModel(runner).generate(ASK), runner
+
+
+async def test_what_is_said_in_the_final_channel_is_the_answer():
+    answer, runner = await said(
+        Delta(Channel.ANALYSIS, "Hm: 1?"),
+        Delta(Channel.COMMENTARY, "{}", 1, tool="f"),
+        Delta(Channel.FINAL, '{"viol', 2),
+        Delta(Channel.FINAL, 'ation": 0}', 2),
+        FINISH,
+    )
+
+    assert (answer.text, answer.tokens, answer.ended) == ('{"violation": 0}', (), True)
+    (prompt,) = runner.prompts
+    assert [(m.role, m.text) for m in prompt.messages] == [
+        (Role.DEVELOPER, "policy"),
+        (Role.USER, "text"),
+    ]
+    assert prompt.effort is Effort.LOW
+    assert (prompt.sampling.temperature, prompt.sampling.max_tokens) == (0.0, 9)
+
+
+async def test_an_answer_that_was_cut_off_says_so():
+    answer, _ = await said(Delta(Channel.FINAL, "1"), Finish(FinishReason.LENGTH, Usage()))
+
+    assert not answer.ended
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (RunnerTimeout("late"), "timeout"),
+        (RunnerUnavailable("away"), "unavailable"),
+        (PromptRejected("too long"), "rejected"),
+        (MalformedOutput("noise"), "malformed"),
+        (Delta(Channel.FINAL, "x" * 70_000), "malformed"),
+        (Delta(Channel.FINAL, "1"), "malformed"),  # and then the stream breaks off
+    ],
+)
+async def test_a_runner_that_fails_gives_no_answer(step, reason):
+    with pytest.raises(TextModelError) as raised:
+        await said(step)
+
+    assert raised.value.reason == reason
+
+
+async def test_a_model_that_rambles_is_stopped():
+    runner = ScriptedRunner(*[Delta(Channel.FINAL, "x" * 40_000)] * 10, FINISH)
+
+    with pytest.raises(TextModelError):
+        await RunnerModel(runner).generate(ASK)
+
+    assert (runner.produced, runner.stopped_early) == (2, True)
+
+
+async def test_a_rendered_prompt_is_for_another_model():
+    with pytest.raises(TextModelError) as raised:
+        await RunnerModel(ScriptedRunner(FINISH)).generate(Question(prompt="<bos>"))
+
+    assert raised.value.reason == "rejected"
+
+
+async def test_closing_it_leaves_the_runner_open():
+    runner = ScriptedRunner(FINISH)
+
+    await RunnerModel(runner).aclose()
+
+    assert not runner.closed
