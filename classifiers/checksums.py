@@ -122,14 +122,34 @@ def hardware_address(address: str) -> bool:
 
 
 def random_looking(assignment: str) -> bool:
-    """Return whether what is assigned in `name = value` looks like a secret, not a word or code.
+    """Return whether what is assigned in `name = value` looks like a secret, not a word or code."""
+    return secret_value(re.split(r"[:=]", assignment, maxsplit=1)[-1].strip(" =\t\n\"'"))
+
+
+def secret_value(value: str) -> bool:
+    """Return whether `value` looks like a secret.
 
     A secret mixes digits with letters; a placeholder, a type, a call or a variable rarely does.
     """
-    value = re.split(r"[:=]|\bis\b", assignment, maxsplit=1)[-1].strip(" =\t\n\"'")
     if "example" in value.lower() or "your" in value.lower() or len(set(value)) < 6:
         return False
     return any(mark.isdigit() for mark in value) and any(mark.isalpha() for mark in value)
+
+
+def no_placeholder(value: str) -> bool:
+    """Return whether a password in an address is one: not `password`, `xxxx` or `****`."""
+    known = {
+        "password",
+        "passwd",
+        "pass",
+        "secret",
+        "changeme",
+        "user",
+        "username",
+        "token",
+        "port",
+    }
+    return value.lower().strip("[]()%_-") not in known and len(set(value)) > 3
 
 
 CHECKS: Mapping[str, Callable[[str], bool]] = {
@@ -139,6 +159,8 @@ CHECKS: Mapping[str, Callable[[str], bool]] = {
     "public_ip": public_ip,
     "phone": phone,
     "random_looking": random_looking,
+    "secret_value": secret_value,
+    "no_placeholder": no_placeholder,
     "card": card,
     "hardware_address": hardware_address,
     "bitcoin": bitcoin,
