@@ -1,4 +1,8 @@
-"""`POST /v1/moderations`: the panel's scores, recorded like every decision."""
+"""`POST /v1/moderations`: the panel's scores, recorded like every decision.
+
+A score that nobody gave is not reported as a low one. OpenAI's format has no word for it,
+so the request is refused, and the error names the text and the category.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,24 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from classifiers.types import Passage, Source
+from classifiers.types import TOO_LONG, Passage, Source
 from gateway.api.fields import Wire, checked, text_of
 from gateway.api.gates import deny, enter, estimated_tokens
-from gateway.api.moderation_result import CATEGORIES, MODERATION_MODEL, moderation_result
+from gateway.api.moderation_result import (
+    MODERATION_MODEL,
+    NOT_SCORED,
+    UNREADABLE,
+    Gap,
+    gap,
+    moderation_result,
+)
 from gateway.api.problems import as_gateway_error, error_response, json_response
 from gateway.api.services import Services, services_of
-from gateway.errors import BadRequest, EngineUnavailable, GatewayError
+from gateway.errors import AuditUnavailable, BadRequest, EngineUnavailable, GatewayError
 from gateway.exchange import Exchange
 from gateway.limits import Quota
 from model_runner.types import Message, Prompt, Role
+from policies.cascade import NOT_ASKED
 from policies.types import Decision
 
 router = APIRouter()
@@ -32,7 +44,7 @@ class _Request(Wire):
 
 @router.post("/v1/moderations")
 async def create_moderation(request: Request) -> Response:
-    """Score texts in the 13 moderation categories."""
+    """Score texts in the 13 moderation categories; each is judged as input, by itself."""
     services = services_of(request)
     request.scope["endpoint_name"] = "moderations"
     try:
@@ -46,6 +58,8 @@ async def create_moderation(request: Request) -> Response:
     except Exception as error:  # noqa: BLE001 - the boundary: it becomes an OpenAI error here
         told = as_gateway_error(error)
         _log.warning("moderation_failed", error=type(error).__name__)
+        if isinstance(error, GatewayError) and not isinstance(error, AuditUnavailable):
+            headers["x-ostiary-decision-id"] = exchange.decision_ids[0]
         return error_response(told, headers)
     finally:
         services.in_flight -= 1
@@ -80,9 +94,20 @@ async def _admit(request: Request, services: Services) -> tuple[list[str], Excha
 async def _judge(services: Services, texts: list[str], exchange: Exchange) -> list[Decision]:
     passages = [Passage(Source.USER, text) for text in texts]
     decisions = await services.pipeline.moderate(exchange, passages)
-    if any(decision.scores.get(name, 0.0) is None for decision in decisions for name in CATEGORIES):
-        raise EngineUnavailable("a classifier gave no answer", code="classifier_unavailable")
+    for index, decision in enumerate(decisions):
+        if missing := gap(decision):
+            raise _refusal(missing, f"input[{index}]" if len(texts) > 1 else "input")
     return decisions
+
+
+def _refusal(missing: Gap, param: str) -> GatewayError:
+    """Return what the caller is told; what would come out the same again is not a 503."""
+    if missing.reason == TOO_LONG:
+        return BadRequest(f"`{param}` is longer than the classifiers read", param=param)
+    if missing.code == UNREADABLE:
+        return BadRequest(f"`{param}`: {missing.message}", param=param, code=UNREADABLE)
+    final = {"x-should-retry": "false"} if missing.reason == NOT_ASKED else {}
+    return EngineUnavailable(missing.message, param=param, code=NOT_SCORED, headers=final)
 
 
 def _texts(value: str | list[Any]) -> list[str]:
