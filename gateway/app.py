@@ -24,6 +24,7 @@ from gateway.audit.records import policy_activated, policy_rejected
 from gateway.audit.sweeper import Sweeper
 from gateway.errors import AuditUnavailable, GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
+from gateway.judging import open_judges
 from gateway.limits import open_limits
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
@@ -82,10 +83,10 @@ async def open_services(
         stack.push_async_callback(database.aclose)
         await database.migrate()
         ledger = await _open_ledger(settings, database, stack)
-        panel = Panel(build(settings.classifiers))
-        policies = await _open_policies(settings, panel, ledger, stack)
         model = runner if runner is not None else await asyncio.to_thread(open_runner, settings)
         stack.push_async_callback(model.aclose)
+        panel = await _open_panel(settings, model, stack)
+        policies = await _open_policies(settings, panel, ledger, stack)
         limits = open_limits(settings.redis_url)
         stack.push_async_callback(limits.aclose)
         yield Services(
@@ -145,6 +146,13 @@ async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitS
     await sweeper.start()
     stack.push_async_callback(sweeper.aclose)
     return ledger
+
+
+async def _open_panel(settings: Settings, model: Runner, stack: AsyncExitStack) -> Panel:
+    judges = await asyncio.to_thread(open_judges, settings.judges_file, model)
+    for judge in judges:
+        stack.push_async_callback(judge.aclose)
+    return Panel(build(settings.classifiers), judges)
 
 
 async def _open_policies(

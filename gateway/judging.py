@@ -8,6 +8,8 @@ only one. It tells no log-probabilities.
 from __future__ import annotations
 
 from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from classifiers.judges.text_model import (
     MALFORMED,
@@ -34,6 +36,9 @@ from model_runner.types import (
     RunnerTimeout,
     Sampling,
 )
+
+if TYPE_CHECKING:
+    from classifiers.judges.configure import Judge
 
 _MAX_CHARS = 64 * 1024  # of an answer; a model that rambles gives none
 
@@ -77,6 +82,19 @@ class RunnerModel:
         return Answer(text, ended=finish.reason is FinishReason.STOP)
 
 
+class NoModel:
+    """Stands in for the gateway's own model where none is served, as in `policy test`."""
+
+    name = "no model"
+
+    async def generate(self, question: Question) -> Answer:
+        """Give no answer."""
+        raise TextModelError(UNAVAILABLE)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
+
+
 def _final(delta: Delta) -> str:
     return delta.text if delta.channel is Channel.FINAL and delta.tool is None else ""
 
@@ -96,3 +114,21 @@ def _reason(error: RunnerError) -> str:
     if isinstance(error, PromptRejected):
         return REJECTED
     return MALFORMED if isinstance(error, MalformedOutput) else UNAVAILABLE
+
+
+def open_judges(judges_file: str, runner: Runner | None) -> list[Judge]:
+    """Build the judges that a file names; loads the models that run in process.
+
+    Args:
+        judges_file: The setting; empty means that there are none.
+        runner: The gateway's own model, for judges that ask it; if it is None, they
+            give no answer.
+
+    Raises:
+        ValueError: If anything in the file is wrong.
+    """
+    if not judges_file:
+        return []
+    from classifiers.judges.configure import load_judges  # only where there are judges
+
+    return load_judges(Path(judges_file), RunnerModel(runner) if runner else NoModel())

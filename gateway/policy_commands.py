@@ -5,11 +5,15 @@ Printing, exit statuses and JSON are the command line's business.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from classifiers.panel import Panel
 from classifiers.registry import build
 from classifiers.types import Passage
+from gateway.judging import open_judges
 from gateway.settings import Settings
 from policies.evaluate import evaluate
 from policies.explain import explain as explained
@@ -44,6 +48,8 @@ async def run_tests(source: str) -> list[dict[str, Any]]:
         PolicyError: If the file is not a policy at all.
     """
     file = read_policy(source)
+    async with _panel() as panel:
+        outcomes = await run_inline_tests(file.policy, file.tests, judge_of(panel))
     return [
         {
             "where": f"{file.name}:{outcome.test.line}:{outcome.test.column}",
@@ -54,7 +60,7 @@ async def run_tests(source: str) -> list[dict[str, Any]]:
             "got": outcome.action.name.lower(),
             "message": "passed" if outcome.passed else failure(outcome).message,
         }
-        for outcome in await run_inline_tests(file.policy, file.tests, judge_of(_panel()))
+        for outcome in outcomes
     ]
 
 
@@ -66,13 +72,21 @@ async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict
     """
     policy = read_policy(source).policy
     passage = Passage(SOURCE_AT[stage], text)
-    assessment = await judge_of(_panel())(policy, stage, passage)
+    async with _panel() as panel:
+        assessment = await judge_of(panel)(policy, stage, passage)
     decision = evaluate(policy, stage, assessment)
     return explained(decision, policy), _decision(decision)
 
 
-def _panel() -> Panel:
-    return Panel(build(Settings().classifiers))
+@asynccontextmanager
+async def _panel() -> AsyncIterator[Panel]:
+    """Open this installation's classifiers and judges; no model is served here."""
+    settings = Settings()
+    async with AsyncExitStack() as stack:
+        judges = await asyncio.to_thread(open_judges, settings.judges_file, None)
+        for judge in judges:
+            stack.push_async_callback(judge.aclose)
+        yield Panel(build(settings.classifiers), judges)
 
 
 def _finding(file: str, line: int, column: int, code: str, message: str) -> dict[str, str]:

@@ -89,6 +89,10 @@ class Settings(BaseSettings):
         tuple[str, ...],
         Field(description="Names of the classifiers on the panel, as a JSON list."),
     ] = ("patterns",)
+    judges_file: Annotated[
+        str,
+        Field(description="A TOML file that says which judges there are; empty means none."),
+    ] = ""
     bootstrap_key: Annotated[
         SecretStr,
         Field(description="An API key to accept from first start on, for scripts; scope `admin`."),

@@ -1,7 +1,8 @@
 import pytest
 
 from classifiers.judges.text_model import Message, Question, TextModelError
-from gateway.judging import RunnerModel
+from classifiers.types import Passage, Source
+from gateway.judging import RunnerModel, open_judges
 from model_runner.scripted import FINISH, ScriptedRunner
 from model_runner.types import (
     Channel,
@@ -92,3 +93,19 @@ async def test_closing_it_leaves_the_runner_open():
     await RunnerModel(runner).aclose()
 
     assert not runner.closed
+
+
+async def test_without_a_model_there_is_no_answer(tmp_path):
+    path = tmp_path / "judges.toml"
+    path.write_text(
+        '[[judge]]\nname = "own"\nkind = "safeguard"\nrunner = "self"\npolicies = ["hate"]\n'
+    )
+    (judge,) = open_judges(str(path), None)
+
+    ((verdict,),) = await judge.classify([Passage(Source.USER, "text")])
+
+    assert (verdict.category, verdict.score, verdict.error) == ("hate", None, "unavailable")
+
+
+def test_without_a_file_there_are_no_judges():
+    assert open_judges("", None) == []
