@@ -263,6 +263,8 @@ def _of_policy(work: Coroutine[Any, Any, Answer]) -> Answer:
         return asyncio.run(work)
     except PolicyError as error:
         _fail("\n".join(error.lines()), NO)
+    except ValueError as error:  # a setting: an unknown classifier, a judges file
+        _fail(str(error), WRONG_USAGE)
 
 
 def _rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
