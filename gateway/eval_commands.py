@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tomllib
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,7 +92,8 @@ def run_evaluation(  # noqa: PLR0913 - the options of a command
         _fail("--write-policy and --rule go together", WRONG_USAGE)
     from gateway.evaluation.session import Who
 
-    asked = (tuple(classifier or ()), tuple(panel or ()), policy, _installed())
+    installed = _installed() if policy else ()
+    asked = (tuple(classifier or ()), tuple(panel or ()), policy, installed)
     who = Who(*asked, gateway, model, api_key, deadline_ms)
     columns = _columns(text_column, label_column, category)
     how = (limit, concurrency, retry_missing)
@@ -315,9 +317,16 @@ def _columns(text: str, label: str, categories: Names) -> Columns:
 
 
 def _installed() -> tuple[str, ...]:
+    """Return the names of this installation's classifiers."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
     from gateway.settings import Settings
 
-    return Settings().classifiers
+    try:
+        return Settings().classifiers
+    except (ValidationError, SettingsError, tomllib.TOMLDecodeError) as error:
+        _fail(f"the settings cannot be used: {error}", WRONG_USAGE)
 
 
 def _done(work: Coroutine[Any, Any, Answer]) -> Answer:

@@ -19,7 +19,7 @@ from gateway.evaluation.public import LAYOUTS, public_set
 from gateway.evaluation.report import Run, figures, html, markdown, texts_of
 from gateway.evaluation.run import Evaluated, Terms, evaluate_set
 from gateway.evaluation.subjects import GatewaySubject, PanelSubject, PolicySubject, Subject
-from gateway.evaluation.summary import Summary, Wanted, summarise
+from gateway.evaluation.summary import POOLED, Summary, Wanted, summarise
 from gateway.evaluation.types import EvaluationError, LabelledSet, MissingExtra
 from policies.load import load_policy
 
@@ -102,15 +102,15 @@ def sets_from(given: Sequence[str], columns: Columns) -> tuple[LabelledSet, ...]
     A built-in name is read in its own layout, any other as `columns` says.
 
     Raises:
-        EvaluationError: If an argument is not of this form, or two have the same name.
+        EvaluationError: If an argument is not of this form, or two have one name.
     """
     found: dict[str, LabelledSet] = {}
     for each in given:
         name, equals, path = each.partition("=")
         if not equals or not name or not path:
             raise EvaluationError(f"`{each[:80]}` must be NAME=PATH")
-        if name in found:
-            raise EvaluationError(f"two sets are named `{name[:80]}`")
+        if name in found or name == POOLED:
+            raise EvaluationError(f"a second set is named `{name[:80]}`")
         place = Path(path)
         if name in LAYOUTS:
             found[name] = public_set(name, place)
