@@ -28,7 +28,7 @@ from classifiers.batching import Batcher
 from classifiers.encoder_model import Model
 from classifiers.encoder_text import Kind, Shown
 from classifiers.language import supported
-from classifiers.types import Passage, Source, Verdict
+from classifiers.types import UNSUPPORTED_LANGUAGE, Passage, Source, Verdict
 
 LONGEST = 1 << 20  # code points of one passage that are looked at
 MOST_WINDOWS = 512  # of one passage: about 65,000 tokens
@@ -38,7 +38,7 @@ LONG = 2_000  # code points from which a text is prepared off the event loop
 QUIET = 0.001  # below it a score is not worth a record
 HIGH = 0.5  # a score that counts in whatever language
 
-UNSUPPORTED, TOO_LONG = "unsupported_language", "too_long"
+TOO_LONG = "too_long"
 
 _KINDS: Mapping[Source, Kind] = {
     Source.SYSTEM: Kind.PROMPT,
@@ -127,7 +127,7 @@ class Encoder:
         shown = self._model.windows(kind, text[:LONGEST], prompt, MOST_WINDOWS + 1)
         if len(shown) > MOST_WINDOWS or len(text) > LONGEST:
             return shown[:MOST_WINDOWS], TOO_LONG
-        return shown, None if supported(text) else UNSUPPORTED
+        return shown, None if supported(text) else UNSUPPORTED_LANGUAGE
 
     def _verdicts(self, scores: Scores, trouble: str | None, source: Source) -> list[Verdict]:
         verdicts: list[Verdict] = []

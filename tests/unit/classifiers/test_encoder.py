@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from classifiers import encoder as encoder_module
-from classifiers.encoder import HIGH, TOO_LONG, UNSUPPORTED, Encoder
+from classifiers.encoder import HIGH, TOO_LONG, Encoder
 from classifiers.encoder_text import Kind
 from classifiers.panel import Panel
 from classifiers.training.example import HEADS
-from classifiers.types import Passage, Source
+from classifiers.types import UNSUPPORTED_LANGUAGE, Passage, Source
 from tests.unit.classifiers.encoder_folder import write_tiny
 
 
@@ -89,7 +89,7 @@ async def test_another_language_is_said_to_be_unsupported_where_no_score_is_high
     assert len(verdicts) == len(HEADS)
     for verdict in verdicts:
         if verdict.score is None:
-            assert verdict.error == UNSUPPORTED
+            assert verdict.error == UNSUPPORTED_LANGUAGE
         else:
             assert verdict.score >= HIGH
     assert any(verdict.score is None for verdict in verdicts)
