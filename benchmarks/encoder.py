@@ -20,10 +20,39 @@ from time import perf_counter
 from classifiers.encoder import Encoder
 from classifiers.types import Passage, Source
 
-WORDS = (
-    "the a my your please how what write explain bread city letter train garden music table "
-    "short long kind simple before after with without about from into make find keep open"
-).split()
+WORDS = [
+    "the",
+    "a",
+    "my",
+    "your",
+    "please",
+    "how",
+    "what",
+    "write",
+    "explain",
+    "bread",
+    "city",
+    "letter",
+    "train",
+    "garden",
+    "music",
+    "table",
+    "short",
+    "long",
+    "kind",
+    "simple",
+    "before",
+    "after",
+    "with",
+    "without",
+    "about",
+    "from",
+    "into",
+    "make",
+    "find",
+    "keep",
+    "open",
+]
 ROUNDS = 200
 LENGTHS = (8, 16, 32, 100, 400)  # words
 SHORT = 16
