@@ -20,39 +20,11 @@ from time import perf_counter
 from classifiers.encoder import Encoder
 from classifiers.types import Passage, Source
 
-WORDS = [
-    "the",
-    "a",
-    "my",
-    "your",
-    "please",
-    "how",
-    "what",
-    "write",
-    "explain",
-    "bread",
-    "city",
-    "letter",
-    "train",
-    "garden",
-    "music",
-    "table",
-    "short",
-    "long",
-    "kind",
-    "simple",
-    "before",
-    "after",
-    "with",
-    "without",
-    "about",
-    "from",
-    "into",
-    "make",
-    "find",
-    "keep",
-    "open",
-]
+WORDS = (
+    "the", "a", "my", "your", "please", "how", "what", "write", "explain", "bread", "city",
+    "letter", "train", "garden", "music", "table", "short", "long", "kind", "simple", "before",
+    "after", "with", "without", "about", "from", "into", "make", "find", "keep", "open",
+)  # fmt: skip
 ROUNDS = 200
 LENGTHS = (8, 16, 32, 100, 400)  # words
 SHORT = 16
