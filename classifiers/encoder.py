@@ -16,9 +16,10 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,13 +68,11 @@ class Encoder:
     """
 
     def __init__(self, folder: Path = encoder_weights.FOLDER, threads: int | None = None):
-        weights = encoder_weights.read(folder)
-        self.name = str(weights.description["name"])
-        self.digest = weights.digest
-        self._model = Model(weights)
+        self._model, self.digest, description = _load(folder)
+        self.name = str(description["name"])
         self._heads = self._model.heads
         self.categories = frozenset(self._heads)
-        calibration = weights.description["calibration"]
+        calibration = description["calibration"]
         self._slopes = np.array([calibration[head]["slope"] for head in self._heads])
         self._offsets = np.array([calibration[head]["offset"] for head in self._heads])
         self._batcher: Batcher[Shown, npt.NDArray[np.float32]] = Batcher(
@@ -139,6 +138,13 @@ class Encoder:
             elif score >= QUIET:
                 verdicts.append(Verdict(self.name, head, round(score, 4)))
         return verdicts
+
+
+@lru_cache(maxsize=2)
+def _load(folder: Path) -> tuple[Model, str, Mapping[str, Any]]:
+    """Return the model in `folder`, its digest and description; once a process."""
+    weights = encoder_weights.read(folder)
+    return Model(weights), weights.digest, weights.description
 
 
 def _sigmoid(values: Scores) -> Scores:

