@@ -82,7 +82,7 @@ class _Modelled(_Served):
             raise ValueError('it needs `model`, except with `runner = "self"`')
         return self
 
-    def text_model(self, own: TextModel | None) -> TextModel:
+    def text_model(self, own: TextModel | None, *, converses: bool) -> TextModel:
         if self.runner == "self":
             if own is None:
                 raise ValueError('`runner = "self"` needs a gateway that serves a model')
@@ -90,7 +90,7 @@ class _Modelled(_Served):
         if self.runner == "in-process":
             from classifiers.judges.in_process import load_in_process  # imports torch
 
-            return load_in_process(self.model or "")
+            return load_in_process(self.model or "", converses=converses)
         return EngineModel(self.service(), self.model or "")
 
 
@@ -118,7 +118,8 @@ class SafeguardEntry(_Modelled):
             window_chars=self.window_chars,
             most_windows=self.most_windows,
         )
-        return Safeguard(self.name, self.text_model(own), policies, options, self.turns())
+        model = self.text_model(own, converses=True)
+        return Safeguard(self.name, model, policies, options, self.turns())
 
 
 class GuardEntry(_Modelled):
@@ -138,7 +139,8 @@ class GuardEntry(_Modelled):
         options = GuardOptions(
             self.own_template, self.logprobs, self.window_chars, self.most_windows
         )
-        return GuardJudge(self.name, self.text_model(own), guard, options, self.turns())
+        model = self.text_model(own, converses=self.own_template)
+        return GuardJudge(self.name, model, guard, options, self.turns())
 
 
 class SequenceEntry(_Entry):

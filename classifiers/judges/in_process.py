@@ -1,7 +1,8 @@
-"""A small language model in this process, for guards of a billion parameters or so.
+"""A language model in this process: a guard of a billion parameters or so, or gpt-oss.
 
 It decodes greedily, one question at a time, and tells how likely each token and its rivals
-were. A guard under load belongs behind an engine instead.
+were. Of a model that speaks in harmony's channels only the final one is the answer, told
+apart by token id. A judge under load belongs behind an engine instead.
 
 Importing this loads torch: import it where a model is about to be loaded.
 """
@@ -9,6 +10,7 @@ Importing this loads torch: import it where a model is about to be loaded.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from threading import Event
 from typing import Any
 
@@ -18,7 +20,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from classifiers.judges.text_model import TOO_LONG, Answer, Question, TextModelError, Token
 from classifiers.judges.worker import Abandoned, Worker
 
-_LONGEST = 1024  # tokens of an answer for which no bound is given
+_LONGEST = 4096  # tokens of an answer for which no bound is given, thoughts included
+_CHANNEL, _MESSAGE, _FINAL = "<|channel|>", "<|message|>", "final"
 
 
 class InProcessModel:
@@ -35,6 +38,8 @@ class InProcessModel:
         self._tokenizer = tokenizer
         self._worker = Worker("judge")
         self._ends = _ends(model, tokenizer)
+        control: dict[str, int] = tokenizer.get_added_vocab()
+        self._channel, self._message = control.get(_CHANNEL), control.get(_MESSAGE)
         self._longest: int = model.config.get_text_config().max_position_embeddings
         self._name = f"{name} {digest_of_weights(model)}"
 
@@ -69,7 +74,9 @@ class InProcessModel:
             while len(said) < most and not ended:
                 if abandoned.is_set():
                     raise Abandoned
-                out = self._model(input_ids=fed, past_key_values=cache, use_cache=True)
+                out = self._model(
+                    input_ids=fed, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
                 cache = out.past_key_values
                 logprobs = out.logits[0, -1].float().log_softmax(dim=-1)  # (vocabulary,)
                 chosen = int(logprobs.argmax())
@@ -77,11 +84,12 @@ class InProcessModel:
                 if not ended:
                     said.append(chosen)
                     whole = self._tokenizer.decode(said, skip_special_tokens=True)
-                    alternatives = self._alternatives(logprobs, question.top_logprobs)
-                    tokens.append(Token(whole[len(text) :], alternatives))
+                    if question.top_logprobs:
+                        alternatives = self._alternatives(logprobs, question.top_logprobs)
+                        tokens.append(Token(whole[len(text) :], alternatives))
                     text = whole
                     fed = torch.tensor([[chosen]], device=self._model.device)  # (1, 1)
-        return Answer(text, tuple(tokens) if question.top_logprobs else (), ended)
+        return Answer(self._final(said, text), tuple(tokens), ended)
 
     def _encoded(self, question: Question) -> list[int]:
         prompt = question.prompt
@@ -90,14 +98,35 @@ class InProcessModel:
                 {"role": message.role, "content": message.text} for message in question.messages
             ]
             prompt = self._tokenizer.apply_chat_template(
-                conversation, tokenize=False, add_generation_prompt=True
+                conversation,
+                tokenize=False,
+                add_generation_prompt=True,
+                # gpt-oss's name for it; a template that does not know it ignores it.
+                **({"reasoning_effort": question.effort} if question.effort else {}),
             )
         token_ids: list[int] = self._tokenizer(prompt, add_special_tokens=False)["input_ids"]
         return token_ids
 
+    def _final(self, said: Sequence[int], text: str) -> str:
+        """Return what is said in the final channel, or all of `text` where there are none.
+
+        A reply whose last message is a thought or a call has no answer in it.
+        """
+        if self._channel is None or self._message is None:
+            return text
+        if self._message not in said:
+            return ""
+        start = len(said) - said[::-1].index(self._message)
+        header = said[: start - 1]
+        if self._channel not in header:
+            return ""
+        name = header[len(header) - header[::-1].index(self._channel) :]
+        if str(self._tokenizer.decode(name)).split()[:1] != [_FINAL]:
+            return ""
+        answer: str = self._tokenizer.decode(said[start:], skip_special_tokens=True)
+        return answer
+
     def _alternatives(self, logprobs: torch.Tensor, count: int) -> tuple[tuple[str, float], ...]:
-        if not count:
-            return ()
         best = logprobs.topk(min(count, len(logprobs)))
         return tuple(
             (self._tokenizer.decode([token]), logprob)
@@ -105,8 +134,12 @@ class InProcessModel:
         )
 
 
-def load_in_process(source: str) -> InProcessModel:
-    """Load a guard from a directory or by its hub id; seconds to minutes.
+def load_in_process(source: str, *, converses: bool) -> InProcessModel:
+    """Load a model from a directory or by its hub id; seconds to minutes.
+
+    Args:
+        source: Where it is.
+        converses: Whether it is asked in conversations, which need a chat template.
 
     Raises:
         ValueError: If there is no such model, or it cannot be loaded.
@@ -115,9 +148,16 @@ def load_in_process(source: str) -> InProcessModel:
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", **placed).eval()
         tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot load a model from `{source}`: {error}") from error
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise ValueError(f"cannot load a model from `{source}`: {first_line(error)}") from error
+    if converses and not tokenizer.chat_template:
+        raise ValueError(f"the model of `{source}` has no chat template")
     return InProcessModel(model, tokenizer, source)
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says in its first line: transformers explains at length."""
+    return str(error).strip().partition("\n")[0]
 
 
 def digest_of_weights(model: torch.nn.Module) -> str:

@@ -78,7 +78,8 @@ _ROLES: Mapping[Source, str] = {
 }
 _WEIGHTS = {"1": 1.0, "0": 0.0}
 _VERDICT = re.compile(r'"violation"\s*:\s*([01])\s*[,}]')
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n```", re.DOTALL)
+_FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*)\n```", re.DOTALL)  # one way to match: linear
+_MAX_ANSWER = 16 * 1024  # code points; a verdict is one line
 _TOP_LOGPROBS = 5
 _OVERLAP = 500  # code points that two windows share
 
@@ -257,6 +258,8 @@ def judgement(answer: Answer, form: AnswerForm) -> Judgement:
         TextModelError: `malformed`, if it is not one.
     """
     text = answer.text.strip()
+    if len(text) > _MAX_ANSWER:
+        raise TextModelError(MALFORMED)
     if form == "digit":
         if text not in _WEIGHTS:
             raise TextModelError(MALFORMED)

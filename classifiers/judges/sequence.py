@@ -239,12 +239,14 @@ def load_sequence(
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from classifiers.judges.in_process import first_line
+
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model = AutoModelForSequenceClassification.from_pretrained(source).eval().to(device)
         tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"cannot load a model from `{source}`: {error}") from error
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise ValueError(f"cannot load a model from `{source}`: {first_line(error)}") from error
     return SequenceJudge(name, model, tokenizer, labels, most_waiting)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from math import log
 
 import pytest
@@ -203,6 +204,26 @@ async def test_anything_else_is_no_digit(said):
     found, _ = await verdicts("text", said, form="digit")
 
     assert [verdict.error for verdict in found] == ["malformed"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "```" + "\n" * 1_000_000 + "x",
+        "```json" + " " * 1_000_000,
+        '{"violation": 0, "rationale": "' + "x" * 1_000_000 + '"}',
+        '"violation"' * 100_000,
+        "[" * 1_000_000,
+    ],
+    ids=["fence", "spaces", "rationale", "keys", "brackets"],
+)
+async def test_an_answer_of_a_megabyte_is_none_and_soon(said):
+    begun = time.process_time()
+
+    found, _ = await verdicts("text", said)
+
+    assert [(verdict.score, verdict.error) for verdict in found] == [(None, "malformed")]
+    assert time.process_time() - begun < 1
 
 
 async def test_an_answer_that_was_cut_off_is_none():
