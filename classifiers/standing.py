@@ -17,9 +17,11 @@ DOWN_AFTER = 3  # failures running
 DOWN_FOR_S = 10.0  # after the last of them
 # Failures that lie in the text. Whoever sends it must not get a classifier called broken.
 _IN_THE_TEXT = frozenset({UNSUPPORTED_LANGUAGE, TOO_LONG})
-# Failures that lie in the classifier. Nonsense for an answer is not among them: it can be
-# provoked by a text, and whoever can do that must not turn a judge off for everyone.
-_OUTAGES = frozenset({"timeout", "failed", "unavailable", "overloaded"})
+# Failures that lie in the classifier. What a caller can provoke is not among them, or one
+# could turn a judge off for everyone: nonsense for an answer, by what a text says; no turn,
+# by asking much; being late, by a long text.
+_OUTAGES = frozenset({"timeout", "failed", "unavailable"})
+_LONG = 8_000  # code points, from which on being late may lie in the text
 
 
 class State(StrEnum):
@@ -76,7 +78,8 @@ class Record:
         self._last = self._clock()
         self._since = self._since if self._error else self._last
         self._error = error
-        self._outages += error in _OUTAGES
+        lies_in_length = error == "timeout" and receipt.unscanned_chars > _LONG
+        self._outages += error in _OUTAGES and not lies_in_length
 
     @property
     def down(self) -> bool:

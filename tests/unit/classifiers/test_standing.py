@@ -21,9 +21,9 @@ def record(clock):
     return Record("judge@1", judge=True, clock=clock)
 
 
-def note(record, error, *, scanned=0, times=1):
+def note(record, error, *, scanned=0, unscanned=5, times=1):
     for _ in range(times):
-        record.note(Receipt("judge@1", "00", scanned, 5, 1.0, error))
+        record.note(Receipt("judge@1", "00", scanned, unscanned, 1.0, error))
 
 
 def test_it_begins_untried(record):
@@ -39,7 +39,7 @@ def test_it_says_since_when_it_fails_and_why_it_did_last(record, clock):
     assert (standing.state, standing.since, standing.error) == (State.FAILING, 100.0, "failed")
 
 
-@pytest.mark.parametrize("error", ["timeout", "failed", "unavailable", "overloaded"])
+@pytest.mark.parametrize("error", ["timeout", "failed", "unavailable"])
 def test_an_outage_takes_it_down_for_ten_seconds(record, clock, error):
     note(record, error, times=2)
     assert not record.down
@@ -69,11 +69,19 @@ def test_a_text_that_it_cannot_read_is_not_its_failure(record, error):
     assert record.standing().state is State.OK
 
 
-@pytest.mark.parametrize("error", ["malformed", "rejected"])
-def test_nonsense_for_an_answer_does_not_take_it_down(record, error):
+@pytest.mark.parametrize("error", ["malformed", "rejected", "overloaded"])
+def test_what_callers_can_provoke_does_not_take_it_down(record, error):
     note(record, error, times=10)
 
     assert (record.standing().state, record.down) == (State.FAILING, False)
+
+
+def test_being_late_with_a_long_text_does_not_take_it_down(record):
+    note(record, "timeout", unscanned=8_001, times=10)
+    assert (record.standing().state, record.down) == (State.FAILING, False)
+
+    note(record, "timeout", unscanned=8_000, times=3)
+    assert record.down
 
 
 def test_who_read_a_part_has_answered(record):
