@@ -53,6 +53,7 @@ def _tests(rule: Rule, tests: list[PolicyTest], place: Position) -> Iterator[Fin
     if not any(test.expect is Action.ALLOW for test in tests):
         yield Finding(*place, "missing-test", f"rule `{rule.id}` has no test that must not match")
     tried = {test.scores.get(rule.category) for test in tests}
+    tried |= {score for test in tests for score in test.rungs.values()}
     for band in rule.bands:
         if band.gte not in tried:
             message = f"rule `{rule.id}` has no test at the boundary {band.gte:g}"

@@ -73,3 +73,17 @@ def test_a_mark_may_be_open_on_failure():
     )
 
     assert "open-on-failure" not in [code for _, code in findings(text)]
+
+
+def test_what_a_judge_says_at_the_boundary_tests_it_too():
+    text = CLEAN.replace(
+        "    stages:", "    classifiers: [encoder, judge]\n    escalate_at: 0.2\n    stages:"
+    )
+    low = "      - {name: low, given: {stage: input, scores: {weapons: 0.4}}, expect: allow}\n"
+    judged = "      - {name: judged, given: {stage: input, rungs: {judge: 0.5}}, expect: flag}\n"
+    text = text.replace(BOUNDARY + "\n", "").replace(low, low.replace("0.4", "0.1"))
+    assert "missing-boundary-test" in [code for _, code in findings(text)]
+
+    said = judged.replace("rungs:", "scores: {weapons: 0.3}, rungs:")
+
+    assert findings(text + said) == []
