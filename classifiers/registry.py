@@ -21,11 +21,25 @@ def _ngrams() -> Classifier:
     return InjectionNgrams()
 
 
+def _presidio() -> Classifier:
+    from classifiers.presidio import Presidio  # imports presidio and spaCy: seconds
+
+    return Presidio()
+
+
+def _secrets() -> Classifier:
+    from classifiers.secrets import Secrets  # imports detect-secrets
+
+    return Secrets()
+
+
 # A plain dict: adding a classifier is adding a line. Names carry no version.
 CLASSIFIERS: dict[str, Callable[[], Classifier]] = {
     "encoder": _encoder,
     "ngrams": _ngrams,
     "patterns": Patterns,
+    "presidio": _presidio,
+    "secrets": _secrets,
 }
 
 

@@ -4,7 +4,9 @@ from classifiers.registry import UnknownClassifier, build
 
 
 def test_a_classifier_is_built_by_its_name():
-    assert [classifier.name for classifier in build(["patterns"])] == ["patterns@1"]
+    names = [classifier.name for classifier in build(["patterns", "secrets"])]
+
+    assert names == ["patterns@1", "secrets@1"]
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one():
