@@ -75,7 +75,13 @@ async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict
     async with _panel() as panel:
         assessment = await judge_of(panel)(policy, stage, passage)
     decision = evaluate(policy, stage, assessment)
-    return explained(decision, policy), _decision(decision)
+    said = [verdict for verdict in assessment.verdicts[0] if verdict.rationale]
+    lines = [f"  {each.classifier} on {each.category}: {each.rationale}" for each in said]
+    reasons = [
+        {"classifier": each.classifier, "category": each.category, "rationale": each.rationale}
+        for each in said
+    ]
+    return [*explained(decision, policy), *lines], {**_decision(decision), "rationales": reasons}
 
 
 @asynccontextmanager
