@@ -15,9 +15,17 @@ from threading import Event
 from typing import Any
 
 import torch
+from jinja2 import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from classifiers.judges.text_model import TOO_LONG, Answer, Question, TextModelError, Token
+from classifiers.judges.text_model import (
+    REJECTED,
+    TOO_LONG,
+    Answer,
+    Question,
+    TextModelError,
+    Token,
+)
 from classifiers.judges.worker import Abandoned, Worker
 
 _LONGEST = 4096  # tokens of an answer for which no bound is given, thoughts included
@@ -92,20 +100,37 @@ class InProcessModel:
         return Answer(self._final(said, text), tuple(tokens), ended)
 
     def _encoded(self, question: Question) -> list[int]:
-        prompt = question.prompt
-        if question.messages:
-            conversation = [
-                {"role": message.role, "content": message.text} for message in question.messages
-            ]
-            prompt = self._tokenizer.apply_chat_template(
-                conversation,
-                tokenize=False,
-                add_generation_prompt=True,
-                # gpt-oss's name for it; a template that does not know it ignores it.
-                **({"reasoning_effort": question.effort} if question.effort else {}),
-            )
+        prompt = self._rendered(question) if question.messages else question.prompt
         token_ids: list[int] = self._tokenizer(prompt, add_special_tokens=False)["input_ids"]
         return token_ids
+
+    def _rendered(self, question: Question) -> str:
+        """Render a conversation by the model's template, and see that nothing is left out.
+
+        Some templates (Llama Guard 3 1B's, Llama Guard 4's) want texts in parts and silently
+        leave out a text that is none: an empty conversation is always safe.
+        """
+        # gpt-oss's name for it; a template that does not know it ignores it.
+        options = {"reasoning_effort": question.effort} if question.effort else {}
+        for in_parts in (False, True):
+            conversation = [
+                {
+                    "role": message.role,
+                    "content": [{"type": "text", "text": message.text}]
+                    if in_parts
+                    else message.text,
+                }
+                for message in question.messages
+            ]
+            try:
+                prompt: str = self._tokenizer.apply_chat_template(
+                    conversation, tokenize=False, add_generation_prompt=True, **options
+                )
+            except (TemplateError, TypeError):
+                continue
+            if all(message.text.strip() in prompt for message in question.messages):
+                return prompt
+        raise TextModelError(REJECTED)
 
     def _final(self, said: Sequence[int], text: str) -> str:
         """Return what is said in the final channel, or all of `text` where there are none.

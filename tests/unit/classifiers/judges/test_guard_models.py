@@ -183,6 +183,34 @@ async def test_a_conversation_is_rendered_by_the_models_own_template():
     assert not answer.ended or answer.text
 
 
+IN_PARTS = """{% for m in messages %}{% for part in m.content %}{% if part is mapping %}\
+User: {{ part.text | trim }}{% endif %}{% endfor %}{% endfor %}"""  # as Llama Guard's template
+
+
+@pytest.mark.parametrize("template", [IN_PARTS, "User: {{ messages[0].content }}"])
+def test_a_template_gets_texts_in_the_form_that_it_does_not_leave_out(template):
+    _, model, tokenizer = made("llama-guard-3")
+    tokenizer.chat_template = template
+    text_model = InProcessModel(model, tokenizer, "llama-guard-3")
+
+    prompt = text_model._rendered(Question(messages=(Message("user", " a question\n"),)))
+
+    assert " ".join(prompt.split()) == "User: a question"
+
+
+@pytest.mark.parametrize("template", ["User:", "{{ messages[0].content.text }}", "{{ 1 + [] }}"])
+async def test_a_template_that_leaves_a_text_out_is_no_question(template):
+    _, model, tokenizer = made("llama-guard-3")
+    tokenizer.chat_template = template
+    text_model = InProcessModel(model, tokenizer, "llama-guard-3")
+
+    with pytest.raises(TextModelError) as raised:
+        await text_model.generate(Question(messages=(Message("user", "a question"),), max_tokens=3))
+    await text_model.aclose()
+
+    assert raised.value.reason == "rejected"
+
+
 async def test_a_prompt_that_does_not_fit_is_said_to_be_too_long():
     _, model, tokenizer = made("llama-guard-3")
     text_model = InProcessModel(model, tokenizer, "llama-guard-3")
