@@ -71,7 +71,8 @@ class Panel:
         on_request: For each category, the names of the judges that answer for it.
 
     Raises:
-        ValueError: If two classifiers have the same name.
+        ValueError: If two classifiers have the same name, versions apart: policies name
+            them without.
     """
 
     def __init__(
@@ -83,9 +84,7 @@ class Panel:
         self.classifiers = tuple(classifiers)
         self.judges = {judge.name: judge for judge in judges}
         names = [each.name for each in (*classifiers, *judges)]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two classifiers are named `{name}`")
+        _check_names([name.partition("@")[0] for name in names])
         self.covered = _by_category(self.classifiers)
         self.on_request = _by_category(judges)
         self._records = {
@@ -186,6 +185,12 @@ class Panel:
             task.cancel()
             self._abandoned.add(task)  # the loop keeps only weak references
             task.add_done_callback(self._abandoned.discard)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two classifiers are named `{name}`")
 
 
 def _by_category(classifiers: Sequence[Classifier]) -> Mapping[str, frozenset[str]]:

@@ -15,6 +15,9 @@ _Told = TypeVar("_Told")
 class Turns:
     """Lets `most_running` questions run and `most_waiting` wait; one more is refused.
 
+    Of one asker's questions no more are here at once than may run, so that a request with
+    hundreds of them does not fill the queue for everybody, nor is refused by itself.
+
     Args:
         most_running: Questions that are out at the same time.
         most_waiting: Questions that wait for one of them to come back.
@@ -36,8 +39,14 @@ class Turns:
             What each was answered, in order, or the reason code why it was not. Being
             cancelled cancels them all.
         """
+        own = asyncio.Semaphore(self._most_running)
+
+        async def in_turn(question: _Asked) -> _Told | str:
+            async with own:
+                return await self._one(ask, question)
+
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one(ask, question)) for question in questions]
+            tasks = [group.create_task(in_turn(question)) for question in questions]
         return [task.result() for task in tasks]
 
     async def _one(

@@ -62,9 +62,11 @@ class _Served(_Entry):
     def service(self) -> Service:
         key = ""
         if self.api_key_env is not None:
-            key = os.environ.get(self.api_key_env, "")
+            key = os.environ.get(self.api_key_env, "").strip()
             if not key:
                 raise ValueError(f"the environment variable `{self.api_key_env}` is not set")
+            if not (key.isascii() and key.isprintable()):
+                raise ValueError(f"what `{self.api_key_env}` holds is no key")
         return Service(self.url or "", key, self.timeout_s)
 
 

@@ -23,7 +23,7 @@ from classifiers.judges.tables import Table, checked, read_toml
 FOLDER = Path(__file__).with_name("guards")
 
 Category = Annotated[str, AfterValidator(check_category)]
-Weight = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1, max_length=20_000)]
 
 
@@ -68,6 +68,8 @@ class GuardFile(Table):
             raise ValueError("a guard has either `codes` or `question`")
         if not (self.codes or self.question or self.overall):
             raise ValueError("a guard needs `codes`, `question` or `overall`")
+        if not any(self.labels.values()):
+            raise ValueError("no label counts as harmful")
         return self
 
 
@@ -99,7 +101,8 @@ class Guard:
         categories: Every category an answer can concern.
 
     Raises:
-        ValueError: If a template or a pattern does not compile.
+        ValueError: If a template or a pattern does not compile, or a template leaves out
+            what is to be judged.
     """
 
     def __init__(self, file: GuardFile, digest: str):
@@ -124,10 +127,23 @@ class Guard:
                 False: environment.from_string(file.prompt.template),
                 True: environment.from_string(file.reply.template),
             }
-            self.render("", None, None)
-            self.render("", "", None)
+            self._check_templates()
         except (TemplateError, TypeError, ArithmeticError) as error:
             raise ValueError(f"a template does not compile: {error}") from error
+
+    def _check_templates(self) -> None:
+        """See that nothing to be judged is left out: an empty text is always safe."""
+        asked = GuardQuestion(id="q", prompt="OF-PROMPTS", reply="OF-REPLIES", categories=["any"])
+        needed = {
+            "prompt": (self.render("USER-TEXT", None, asked), ("USER-TEXT", "OF-PROMPTS")),
+            "reply": (self.render("USER-TEXT", "REPLY-TEXT", asked), ("REPLY-TEXT", "OF-REPLIES")),
+        }
+        for side, (rendered, (text, question)) in needed.items():
+            if text not in rendered:
+                name = "user" if side == "prompt" else "reply"
+                raise ValueError(f"the template of `{side}` leaves out `{name}`")
+            if self.file.question and question not in rendered:
+                raise ValueError(f"the template of `{side}` leaves out `question`")
 
     def render(self, user: str, reply: str | None, question: GuardQuestion | None) -> str:
         """Return the prompt; the texts must be unable to act as structure."""

@@ -45,10 +45,13 @@ class Service:
 
     def __init__(self, url: str, api_key: str = "", timeout_s: float = 10.0):
         parts = urlsplit(url)
+        _ = parts.port  # raises ValueError if it is none
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("`url` must start with `http://` or `https://` and name a host")
         if parts.username or parts.password:
             raise ValueError("`url` must not hold credentials; use `api_key_env`")
+        if parts.query or parts.fragment:
+            raise ValueError("`url` must end with its path: no `?` and no `#`")
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}

@@ -181,7 +181,7 @@ async def test_an_empty_panel_covers_nothing():
 
 
 def test_two_classifiers_cannot_share_a_name():
-    with pytest.raises(ValueError, match="two classifiers are named `fake@1`"):
+    with pytest.raises(ValueError, match="two classifiers are named `fake`"):
         Panel([Fake(), Fake()])
 
 
@@ -279,7 +279,7 @@ async def test_judges_are_asked_at_the_same_time():
 
 
 def test_a_judge_cannot_share_a_name_with_a_classifier():
-    with pytest.raises(ValueError, match="two classifiers are named `fake@1`"):
+    with pytest.raises(ValueError, match="two classifiers are named `fake`"):
         Panel([Fake()], [Fake()])
 
 

@@ -95,6 +95,9 @@ WRONG = [
     ("", 'url = "http://127.0.0.1:8000/v1"\n', SAFEGUARD, "either `url` or `runner`"),
     ("", 'model = "openai/gpt-oss-safeguard-20b"\n', SAFEGUARD, "needs `model`"),
     ('url = "ftp://x"', 'url = "http://127.0.0.1:8000/v1"', SAFEGUARD, "must start with `http://`"),
+    ('url = "http://h/v1?a=1"', 'url = "http://127.0.0.1:8000/v1"', SAFEGUARD, "must end with its path"),
+    ('url = "http://h:99999"', 'url = "http://127.0.0.1:8000/v1"', SAFEGUARD, "Port out of range"),
+    ('url = "http://u:p@h/v1"', 'url = "http://127.0.0.1:8000/v1"', SAFEGUARD, "hold credentials"),
     ('name = "Not A Name"', 'name = "safeguard"', SAFEGUARD, "`name`"),
     ('"lama-guard-3"', '"llama-guard-3"', GUARD, "judge `llama`: unknown guard `lama-guard-3`; di"),
     ('runner = "self"', 'url = "http://127.0.0.1:8001/v1"\nmodel = "meta-llama/Llama-Guard-3-8B"',
@@ -125,6 +128,15 @@ def test_a_key_that_is_not_in_the_environment_is_named(tmp_path, monkeypatch):
 
     with pytest.raises(ValueError, match="`JUDGE_TEST_KEY` is not set"):
         load(tmp_path, MODERATIONS)
+
+
+def test_a_key_that_is_none_is_refused_and_not_shown(tmp_path, monkeypatch):
+    monkeypatch.setenv("JUDGE_TEST_KEY", "sec\nret")
+
+    with pytest.raises(ValueError, match="what `JUDGE_TEST_KEY` holds is no key") as raised:
+        load(tmp_path, MODERATIONS)
+
+    assert "sec" not in str(raised.value)
 
 
 def test_two_judges_of_one_name_are_refused(tmp_path):

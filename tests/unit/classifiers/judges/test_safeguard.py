@@ -311,14 +311,24 @@ async def test_a_window_without_an_answer_does_not_hide_what_another_one_held():
     assert [(v.score, v.error) for v in found] == [(0.97, None), (None, "timeout")]
 
 
-async def test_no_more_questions_are_out_than_allowed_and_too_many_are_refused():
+async def test_no_more_questions_are_out_than_allowed_and_too_many_askers_are_refused():
     made, model = judge(SAFE, turns=Turns(most_running=2, most_waiting=3))
 
-    found = await made.classify([ASK] * 7)
+    found = await asyncio.gather(*(made.classify([ASK]) for _ in range(7)))
 
-    errors = [each[0].error for each in found]
+    errors = [each[0][0].error for each in found]
     assert model.most_running == 2
     assert errors == [None] * 5 + ["overloaded"] * 2
+
+
+async def test_one_asker_with_many_questions_leaves_room_for_others():
+    made, model = judge(SAFE, turns=Turns(most_running=2, most_waiting=3))
+
+    many, few = await asyncio.gather(made.classify([ASK] * 50), made.classify([ASK]))
+
+    assert {each[0].error for each in (*many, *few)} == {None}
+    assert len(model.questions) == 51
+    assert model.most_running == 2
 
 
 async def test_being_cancelled_cancels_what_is_asked():
