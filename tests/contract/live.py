@@ -108,10 +108,10 @@ class Gateway:
 
     def __enter__(self):
         self._thread.start()
-        wait_until(lambda: self._failure or (self.server.started and self._first_key.exists()))
+        wait_until(lambda: self._failure or (self.server.started and self._written_key()))
         if self._failure:
             raise self._failure
-        self.key = self._first_key.read_text().strip()
+        self.key = self._written_key()
         self.tape = Tape()
         self.client = self.client_with(self.key, http_client=httpx2.Client(transport=self.tape))
         self.http = httpx2.Client(
@@ -177,9 +177,15 @@ class Gateway:
             if entry["type"] == "request.admitted" and entry["request"]["endpoint"] == endpoint
         ][-1]
 
+    def _first_key_is_written(self):
+        return self._first_key.exists() and self._first_key.read_text().endswith("\n")
+
     @property
     def _first_key(self):
         return self.settings.home / "keys" / "first-api-key"
+
+    def _written_key(self):
+        return self._first_key.read_text().strip() if self._first_key.exists() else ""
 
     def _serve(self):
         async def serve():

@@ -52,10 +52,10 @@ class Reader:
 class Judge:
     """Answers what the test wants, or fails as it wants; knows one category."""
 
-    name, digest, categories = "judge@2", "01", frozenset({"violence"})
+    digest, categories = "01", frozenset({"violence"})
 
-    def __init__(self, answer):
-        self.answer, self.read = answer, []
+    def __init__(self, answer, name="judge@2"):
+        self.answer, self.name, self.read = answer, name, []
 
     async def classify(self, passages):
         self.read += [passage.text for passage in passages]
@@ -73,13 +73,18 @@ class Clock:
 
 @pytest.fixture
 def start(new_gateway, tmp_path):
-    def started(answer, on_unavailable="block", judges=True):
+    def started(answer, on_unavailable="block", judges=True, next_answer=None):
         path = tmp_path / "acme.yaml"
-        path.write_text(POLICY.replace("ACTION", on_unavailable))
+        text = POLICY.replace("ACTION", on_unavailable)
+        if next_answer is not None:
+            text = text.replace("judge]", "judge, next]")
+            text = text.replace("escalate_at: 0.4", "escalate_at: {judge: 0.4, next: 1.0}")
+        path.write_text(text)
         gateway = new_gateway(policy=str(path))
         gateway.script(final("Hello there."), DONE)
         judge, clock = Judge(answer), Clock()
-        panel = Panel([Reader()], [judge] if judges else [], clock)
+        following = [] if next_answer is None else [Judge(next_answer, "next@1")]
+        panel = Panel([Reader()], [judge, *following] if judges else [], clock)
         gateway.services.panel = panel
         gateway.services.pipeline = replace(gateway.services.pipeline, panel=panel)
         gateway.judge, gateway.clock = judge, clock
@@ -137,6 +142,32 @@ def test_a_judge_that_is_down_takes_what_the_policy_says_and_the_record_says_so(
         assert (rule["action"], rule["unavailable"], rule["missing"]) == (action, True, ["failed"])
         assert (rule["classifier"], rule["score"]) == ("reader@1", 0.45)
     assert (stopped.status, passed.status) == (400, 200)
+
+
+@pytest.mark.parametrize(("next_answer", "status"), [(0.1, 200), (0.9, 400)])
+def test_the_next_judge_decides_while_the_first_is_down(start, next_answer, status):
+    gateway = start(DOWN, next_answer=next_answer)
+
+    answers = [ask(gateway, "chat", "maybe") for _ in range(4)]
+
+    assert {answer.status for answer in answers} == {status}
+    assert {rule["classifier"] for answer in answers for rule in rules(answer)} == {"next@1"}
+    assert len(gateway.judge.read) == 3
+    ready = gateway.http.get("/readyz")
+    [rung] = ready.json()["rungs"]
+    assert (ready.status_code, rung["active"], rung["fallback"]) == (200, ["next"], None)
+    assert rung["degraded"]
+    rung = ("ostiary_rung_active", (("classifier", "next"), ("rule", "no-violence")))
+    assert counted(gateway)[rung] == 1
+
+
+def test_when_every_judge_is_down_the_policy_decides(start):
+    gateway = start(DOWN, next_answer=DOWN)
+
+    answer = ask(gateway, "chat", "maybe")
+
+    [rule] = rules(answer)
+    assert (answer.status, rule["action"], rule["unavailable"]) == (400, "block", True)
 
 
 def test_a_judge_that_is_down_does_not_make_what_the_reader_saw_forgotten(start):
