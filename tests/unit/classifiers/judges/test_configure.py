@@ -95,7 +95,7 @@ WRONG = [
     ("", 'url = "http://127.0.0.1:8000/v1"\n', SAFEGUARD, "either `url` or `runner`"),
     ("", 'model = "openai/gpt-oss-safeguard-20b"\n', SAFEGUARD, "needs `model`"),
     ('url = "ftp://x"', 'url = "http://127.0.0.1:8000/v1"', SAFEGUARD, "must start with `http://`"),
-    ('url = "http://h/v1?a=1"', 'url = "http://127.0.0.1:8000/v1"', SAFEGUARD, "must end with its path"),
+    ('url = "http://h/v1?a=1"', 'url = "http://127.0.0.1:8000/v1"', SAFEGUARD, "end with its path"),
     ('url = "http://h:99999"', 'url = "http://127.0.0.1:8000/v1"', SAFEGUARD, "Port out of range"),
     ('url = "http://u:p@h/v1"', 'url = "http://127.0.0.1:8000/v1"', SAFEGUARD, "hold credentials"),
     ('name = "Not A Name"', 'name = "safeguard"', SAFEGUARD, "`name`"),
