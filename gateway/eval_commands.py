@@ -7,24 +7,34 @@ done; 2 wrong usage. Everything that takes time to import is imported when a com
 from __future__ import annotations
 
 import asyncio
-import json
 import tomllib
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from gateway.eval_output import bars, disagreement, fail, rows, say, tell, tell_written
+
 if TYPE_CHECKING:
     from gateway.evaluation.labelled import Columns
-    from gateway.evaluation.run import Progress
-    from gateway.evaluation.session import Outcome, Who
-    from gateway.evaluation.summary import Disagreement, Measured, Summary
+    from gateway.evaluation.session import Outcome
+    from gateway.evaluation.summary import Measured, Summary
+    from gateway.evaluation.who import Who
+    from gateway.settings import Settings
 
 NO, WRONG_USAGE = 1, 2
-WIDTH = 200  # of a table that is written into a file
 Answer = TypeVar("Answer")
+
+
+def _number(value: float | None) -> float | None:
+    """Refuse what is not a number, which passes every comparison with a bound."""
+    if value is not None and isnan(value):
+        raise typer.BadParameter("it must be a number from 0 to 1")
+    return value
+
 
 Names = list[str] | None
 Sets = Annotated[
@@ -43,16 +53,22 @@ Categories = Annotated[
     Names, typer.Option("--category", help="What the labels are about; what to report.")
 ]
 Rate = Annotated[
-    float, typer.Option(min=0, max=1, help="The share of safe texts that may be flagged.")
+    float,
+    typer.Option(
+        min=0, max=1, callback=_number, help="The share of safe texts that may be flagged."
+    ),
 ]
-Threshold = Annotated[float | None, typer.Option(min=0, max=1, help="Where both are compared.")]
+Threshold = Annotated[
+    float | None, typer.Option(min=0, max=1, callback=_number, help="Where both are compared.")
+]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most so many rows of each set.")]
 Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Texts under way at once.")]
 Deadline = Annotated[int, typer.Option(min=1, help="Of a classifier, milliseconds.")]
 Retry = Annotated[bool, typer.Option("--retry-missing", help="Ask again where nobody answered.")]
 Quote = Annotated[bool, typer.Option("--show-texts", help="Quote the worst mistakes.")]
 Floor = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Status 1 if less of the harm is caught.")
+    float | None,
+    typer.Option(min=0, max=1, callback=_number, help="Status 1 if less of the harm is caught."),
 ]
 Write = Annotated[Path | None, typer.Option("--write-policy", help="Put the threshold in here.")]
 Rule = Annotated[str | None, typer.Option(help="The rule it is for.")]
@@ -89,18 +105,15 @@ def run_evaluation(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Evaluate, and write report.html, report.md and figures.json."""
     if (write_policy is None) != (rule is None):
-        _fail("--write-policy and --rule go together", WRONG_USAGE)
-    from gateway.evaluation.session import Who
-
-    installed = _installed() if policy else ()
-    asked = (tuple(classifier or ()), tuple(panel or ()), policy, installed)
-    who = Who(*asked, gateway, model, api_key, deadline_ms)
+        fail("--write-policy and --rule go together", WRONG_USAGE)
+    asked = (tuple(classifier or ()), tuple(panel or ()), policy)
+    who = _who(asked, (gateway, model, api_key), deadline_ms)
     columns = _columns(text_column, label_column, category)
     how = (limit, concurrency, retry_missing)
     outcome = _evaluated(who, (sets, columns), how, (false_positive_rate, None), (out, show_texts))
-    _tell(outcome, as_json=as_json)
+    tell(outcome, as_json=as_json)
     if write_policy is not None and rule is not None:
-        _write(outcome.summary, write_policy, rule, action)
+        _write(outcome.summary, who, (write_policy, rule, action))
     if min_recall is not None and not _kept(outcome.summary, min_recall):
         raise typer.Exit(NO)
 
@@ -121,16 +134,14 @@ def compare(  # noqa: PLR0913 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Show where two classifiers disagree. Exit status 1 if they do, as `diff` has it."""
-    from gateway.evaluation.session import Who
-
-    who = Who(classifiers=(first, second))
+    who = _who(((first, second), (), None))
     columns = _columns(text_column, label_column, category)
     how, wanted = (limit, 1, False), (false_positive_rate, threshold)
     outcome = _evaluated(who, (sets, columns), how, wanted, (out, show_texts))
-    rows = [_disagreement(each) for each in outcome.summary.disagreements]
-    _rows(rows, as_json=as_json)
-    _say(f"written: {', '.join(str(path) for path in outcome.files)}")
-    if any(row["only_first"] or row["only_second"] for row in rows):
+    found = [disagreement(each) for each in outcome.summary.disagreements]
+    rows(found, as_json=as_json)
+    tell_written(outcome)
+    if any(row["only_first"] or row["only_second"] for row in found):
         raise typer.Exit(NO)
 
 
@@ -153,7 +164,7 @@ def evaluate_recorded(  # noqa: PLR0913 - the options of a command
             out,
         )
     )
-    _tell(outcome, as_json=as_json)
+    tell(outcome, as_json=as_json)
 
 
 @app.command("sets")
@@ -161,11 +172,11 @@ def list_sets(as_json: Json = False) -> None:
     """List the built-in names of public sets, and the file that each is read from."""
     from gateway.evaluation.public import LAYOUTS
 
-    rows = [
+    found = [
         {"name": name, "file": layout.file, "labels": layout.says}
         for name, layout in LAYOUTS.items()
     ]
-    _rows(rows, as_json=as_json)
+    rows(found, as_json=as_json)
 
 
 def _evaluated(
@@ -185,8 +196,8 @@ def _evaluated(
     try:
         sets = sets_from(names or (), columns)
     except EvaluationError as error:
-        _fail(str(error), WRONG_USAGE)
-    with _bars() as progress:
+        fail(str(error), WRONG_USAGE)
+    with bars() as progress:
         terms = Terms(concurrency, limit, retry_missing, progress)
         chosen = Wanted(*wanted, categories=frozenset(columns.categories))
         return _done(run(who, Plan(sets, where[0], terms, chosen, show_texts=where[1])))
@@ -197,16 +208,15 @@ async def _recorded(
 ) -> Outcome:
     from gateway.audit.queries import show
     from gateway.evaluation.decisions import RECORDED, evaluate_decisions
-    from gateway.evaluation.session import KNOWN, Plan, report
+    from gateway.evaluation.session import Plan, known_categories, report
     from gateway.evaluation.summary import Wanted
-    from gateway.settings import Settings
     from gateway.store.session import Database
 
-    database = Database(Settings().resolved_database_url)
+    database = Database(_settings().resolved_database_url)
     try:
         await database.migrate()
         evaluated, parts = await evaluate_decisions(
-            labels, columns, KNOWN, lambda decision: show(database, decision)
+            labels, columns, known_categories(), lambda decision: show(database, decision)
         )
     finally:
         await database.aclose()
@@ -214,20 +224,22 @@ async def _recorded(
     return await asyncio.to_thread(report, (evaluated,), {RECORDED: parts}, plan)
 
 
-def _write(summary: Summary, path: Path, rule: str, action: str | None) -> None:
+def _write(summary: Summary, who: Who, place: tuple[Path, str, str | None]) -> None:
     """Put the proposed threshold into a policy file, if the file still passes its tests."""
-    from classifiers.panel import Panel
-    from classifiers.registry import build
     from gateway.evaluation.propose import category_of, change, checked, write
     from gateway.evaluation.types import EvaluationError
+    from gateway.evaluation.who import policy_panel
     from policies.testing import judge_of
+
+    path, rule, action = place
 
     async def written() -> str:
         proposed = _proposal(summary, category_of(path, rule))
         if proposed.proposed is None:
             raise EvaluationError("no threshold keeps the wanted false-positive rate")
         changed = change(path, rule, proposed.proposed.threshold, action)
-        await checked(changed, judge_of(Panel(build(_installed()))))
+        async with AsyncExitStack() as stack:
+            await checked(changed, judge_of(policy_panel(who, stack)))
         write(changed)
         return changed.diff() or f"{path}: `{rule}` already begins there"
 
@@ -257,57 +269,8 @@ def _kept(summary: Summary, floor: float) -> bool:
         recall = each.proposed.recall if each.proposed else 0.0
         if recall is not None and recall < floor:
             kept = False
-            _say(f"{each.subject}, {each.category}: caught {recall:.4f}, wanted {floor}")
+            say(f"{each.subject}, {each.category}: caught {recall:.4f}, wanted {floor}")
     return kept
-
-
-def _tell(outcome: Outcome, *, as_json: bool) -> None:
-    from gateway.evaluation import report
-
-    if as_json:
-        for figure in report.figures(outcome.summary):
-            typer.echo(json.dumps(figure))
-    else:
-        _rows([_line(each) for each in report.glance(outcome.summary)], as_json=False)
-    for note in report.notes(outcome.summary):
-        _say(note)
-    if outcome.warning:
-        _say(outcome.warning)
-    _say(f"written: {', '.join(str(path) for path in outcome.files)}")
-
-
-def _line(each: Measured) -> dict[str, Any]:
-    from gateway.evaluation.report import number, share, threshold
-
-    at = each.proposed
-    return {
-        "set": each.set,
-        "evaluated": each.subject,
-        "category": each.category,
-        "caught": share(at.recall) if at else None,
-        "flagged": share(at.false_positive_rate) if at else None,
-        "threshold": threshold(at.threshold) if at else None,
-        "AUPRC": number(each.auprc),
-        "AUROC": number(each.auroc),
-        "no answer": each.missing_positives + each.missing_negatives,
-    }
-
-
-def _disagreement(each: Disagreement) -> dict[str, Any]:
-    def count(first: bool, second: bool) -> int:
-        return sum(rows for (a, b, _), rows in each.cells.items() if (a, b) == (first, second))
-
-    return {
-        "set": each.set,
-        "category": each.category,
-        "both": count(True, True),
-        "only_first": count(True, False),
-        "only_second": count(False, True),
-        "neither": count(False, False),
-        "missing": each.missing,
-        "kappa": None if each.kappa is None else round(each.kappa, 4),
-        "thresholds": list(each.thresholds),
-    }
 
 
 def _columns(text: str, label: str, categories: Names) -> Columns:
@@ -316,17 +279,32 @@ def _columns(text: str, label: str, categories: Names) -> Columns:
     return Columns(text=text, label=label, categories=tuple(categories or ()))
 
 
-def _installed() -> tuple[str, ...]:
-    """Return the names of this installation's classifiers."""
+def _who(
+    asked: tuple[tuple[str, ...], tuple[str, ...], str | None],
+    live: tuple[str | None, str | None, str] = (None, None, ""),
+    deadline_ms: int = 60_000,
+) -> Who:
+    """Return what is to be evaluated, in this installation."""
+    from gateway.evaluation.who import Who
+
+    settings = _settings()
+    return Who(*asked, settings.classifiers, settings.judges_file, *live, deadline_ms)
+
+
+def _settings() -> Settings:
     from pydantic import ValidationError
     from pydantic_settings import SettingsError
 
     from gateway.settings import Settings
 
     try:
-        return Settings().classifiers
-    except (ValidationError, SettingsError, tomllib.TOMLDecodeError) as error:
-        _fail(f"the settings cannot be used: {error}", WRONG_USAGE)
+        return Settings()
+    except ValidationError as invalid:
+        error = invalid.errors(include_url=False, include_input=False)[0]
+        name = "_".join(["OSTIARY", *(str(step).upper() for step in error["loc"])])
+        fail(f"{name}: {error['msg'].lower()}", WRONG_USAGE)
+    except (SettingsError, tomllib.TOMLDecodeError) as error:
+        fail(f"the settings cannot be used: {error}", WRONG_USAGE)
 
 
 def _done(work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -338,59 +316,8 @@ def _done(work: Coroutine[Any, Any, Answer]) -> Answer:
     try:
         return asyncio.run(work)
     except PolicyError as error:
-        _fail("\n".join(error.lines()), NO)
+        fail("\n".join(error.lines()), NO)
     except (EvaluationError, GatewayError) as error:
-        _fail(str(error), NO)
+        fail(str(error), NO)
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on where it was", NO)
-
-
-@contextmanager
-def _bars() -> Iterator[Progress]:
-    """Yield what shows progress on standard error, one bar per set and subject."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bars(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    ) as bars:
-        tasks: dict[str, Any] = {}
-
-        def progress(name: str, done: int, rows: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=rows)
-            bars.update(tasks[name], completed=done)
-
-        yield progress
-
-
-def _rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        for row in rows:
-            typer.echo(json.dumps(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    if not rows:
-        _say("nothing found")
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) if value is not None else "-" for value in row.values()))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else WIDTH)
-
-
-def _say(message: str) -> None:
-    typer.echo(message, err=True)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    _say(message)
-    raise SystemExit(status)
+        fail("stopped; the same command goes on where it was", NO)

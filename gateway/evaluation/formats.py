@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -45,7 +46,7 @@ def records(path: Path) -> Iterator[Numbered]:
             raise EvaluationError(
                 f"{path}: the name must end in `.csv`, `.tsv`, `.jsonl`, `.json` or `.parquet`"
             )
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = (getattr(error, "strerror", None) or "it is damaged").lower()
         raise EvaluationError(f"{path}: cannot read the file: {reason}") from error
 
@@ -77,6 +78,8 @@ def _separated(path: Path, delimiter: str) -> Iterator[Numbered]:
         header = next(reader, None)
         if header is None:
             raise EvaluationError(f"{path}: the file is empty")
+        if twice := sorted({name for name in header if name and header.count(name) > 1}):
+            raise EvaluationError(f"{path}:1: there are two columns `{twice[0][:80]}`")
         line = reader.line_num + 1
         for fields in reader:
             if fields and len(fields) != len(header):
@@ -130,5 +133,5 @@ def _parquet(path: Path) -> Iterator[Numbered]:
                 for record in batch.to_pylist():
                     number += 1
                     yield number, record
-    except arrow.ArrowInvalid as error:
+    except arrow.ArrowException as error:
         raise EvaluationError(f"{path}: not Parquet") from error

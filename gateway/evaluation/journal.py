@@ -8,6 +8,7 @@ system lives on; what a crash of the machine takes is asked again.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from pathlib import Path
@@ -41,6 +42,7 @@ class Journal:
             reason = (error.strerror or "").lower()
             raise EvaluationError(f"{self._path}: cannot write: {reason}") from error
         try:
+            self._lock(self._file)
             self._load(self._file)
         except EvaluationError:
             self._file.close()
@@ -77,6 +79,13 @@ class Journal:
         }
         self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
         self._file.flush()
+
+    def _lock(self, file: BinaryIO) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed, or we die
+        except OSError:
+            message = f"{self._path}: another run is writing it; give this one another --out"
+            raise EvaluationError(message) from None
 
     def _load(self, file: BinaryIO) -> None:
         file.seek(0)

@@ -19,8 +19,8 @@ from gateway.evaluation.types import MissingExtra
 
 MAX_POINTS = 300  # of one line; more cannot be seen
 SERIES = 8  # colours; a ninth subject starts again
-_INK, _FAINT = "#010203", "#010204"
-_MARKERS = {_INK: "var(--ink)", _FAINT: "var(--faint)"} | {
+_INK, _FAINT, _SOFT = "#010203", "#010204", "#010205"
+_MARKERS = {_INK: "var(--ink)", _FAINT: "var(--faint)", _SOFT: "var(--soft)"} | {
     f"#01030{number}": f"var(--series-{number})" for number in range(SERIES)
 }
 _SIZE = (4.2, 3.4)  # inches; only the shape matters, the page sets the width
@@ -82,7 +82,7 @@ def _draw_precision(axes: Any, each: Measured, colour: str) -> None:  # noqa: AN
         x, y = _thinned(caught, precision)
         axes.step(x, y, where="pre", color=colour, linewidth=1.6)
         share = each.curve.positives / (each.curve.positives + each.curve.negatives)
-        axes.axhline(share, color=_FAINT, linewidth=1, linestyle=":")
+        axes.axhline(share, color=_SOFT, linewidth=1.2, linestyle=":")
     _mark(axes, each, colour, precision=True)
     axes.set(title="Precision and recall", xlabel="recall", ylabel="precision")
 
@@ -91,13 +91,13 @@ def _draw_roc(axes: Any, each: Measured, colour: str) -> None:  # noqa: ANN401 -
     if each.curve.positives and each.curve.negatives:
         x, y = roc_points(each.curve)
         axes.plot(*_thinned(x, y), color=colour, linewidth=1.6)
-    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=":")
+    axes.plot([0, 1], [0, 1], color=_SOFT, linewidth=1.2, linestyle=":")
     _mark(axes, each, colour, precision=False)
     axes.set(title="ROC", xlabel="false-positive rate", ylabel="recall")
 
 
 def _draw_reliability(axes: Any, each: Measured, colour: str) -> None:  # noqa: ANN401 - untyped library
-    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=":")
+    axes.plot([0, 1], [0, 1], color=_SOFT, linewidth=1.2, linestyle=":")
     said = [step.mean_score for step in each.bins]
     found = [step.share for step in each.bins]
     axes.plot(said, found, color=colour, linewidth=1.2, marker="o", markersize=3.5)

@@ -6,6 +6,7 @@ the template engine, Markdown by `plain`. Texts are in a report only if they wer
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -99,6 +100,10 @@ def texts_of(summary: Summary, sets: Sequence[LabelledSet]) -> dict[str, str]:
         mistake.fact.digest
         for each in summary.measured
         for mistake in (*each.flagged, *each.missed)
+    } | {
+        apart.fact.digest
+        for pair in summary.disagreements
+        for apart in (*pair.only_first, *pair.only_second)
     }
     found: dict[str, str] = {}
     for labelled in sets:
@@ -166,7 +171,7 @@ def glance(summary: Summary) -> list[Measured]:
 
 def notes(summary: Summary) -> list[str]:
     """Return what a reader must not overlook."""
-    said: list[str] = []
+    said = _silences(summary)
     rate = summary.wanted.false_positive_rate
     widest = {(each.subject, each.category): each for each in summary.measured}  # pooled is last
     shown = {(each.subject, each.category) for each in glance(summary)}
@@ -186,6 +191,27 @@ def notes(summary: Summary) -> list[str]:
                     f"false-positive rate is that it is below {share(high)}."
                 )
     return said
+
+
+def _silences(summary: Summary) -> list[str]:
+    """Return who gave no answer about how many texts, and why."""
+    texts, missing = Counter[str](), Counter[str]()
+    reasons: dict[str, Counter[str]] = {}
+    for each in summary.latencies:
+        texts[each.subject] += each.answers
+        missing[each.subject] += each.missing
+        reasons.setdefault(each.subject, Counter()).update(dict(each.errors))
+    return [
+        f"{subject}: for {missing[subject]} of {texts[subject]} texts an answer is missing"
+        f"{_why(reasons[subject])}; such a text is in none of the rates."
+        for subject in sorted(missing)
+        if missing[subject]
+    ]
+
+
+def _why(reasons: Counter[str]) -> str:
+    said = ", ".join(f"{why} {count}" for why, count in reasons.most_common(3))
+    return f" ({said})" if said else ""
 
 
 def _sections(summary: Summary) -> list[dict[str, Any]]:

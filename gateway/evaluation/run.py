@@ -142,12 +142,21 @@ async def _ask_all(
             terms.progress(name, len(answers), count)
 
     rows = enumerate(_rows(labelled, terms.limit))
-    async with asyncio.TaskGroup() as group:
-        for _ in range(terms.concurrency):
-            group.create_task(work(rows))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(terms.concurrency):
+                group.create_task(work(rows))
+    except* EvaluationError as failed:
+        raise _first(failed) from None
     ordered = tuple(answers[index] for index in sorted(answers))
     return Asked(subject.name, subject.categories, ordered, recalled)
 
 
 def _rows(labelled: LabelledSet, limit: int | None) -> Iterator[Row]:
     return islice(labelled.rows(), limit)
+
+
+def _first(failed: BaseExceptionGroup[EvaluationError]) -> EvaluationError:
+    """Return one of the reasons for which workers stopped; the others say the same."""
+    first = failed.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

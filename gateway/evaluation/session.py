@@ -5,57 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from classifiers.panel import Panel
-from classifiers.registry import CLASSIFIERS, UnknownClassifier, build
+from classifiers.patterns import Patterns
 from classifiers.training.example import HEADS
 from gateway.evaluation.journal import Journal
 from gateway.evaluation.labelled import Columns, labelled_set
 from gateway.evaluation.public import LAYOUTS, public_set
 from gateway.evaluation.report import Run, figures, html, markdown, texts_of
 from gateway.evaluation.run import Evaluated, Terms, evaluate_set
-from gateway.evaluation.subjects import GatewaySubject, PanelSubject, PolicySubject, Subject
 from gateway.evaluation.summary import POOLED, Summary, Wanted, summarise
 from gateway.evaluation.types import EvaluationError, LabelledSet, MissingExtra
-from policies.load import load_policy
-
-KNOWN = frozenset(
-    {
-        *HEADS,
-        "secrets.credential",
-        *(f"pii.{kind}" for kind in ("email", "phone", "card", "iban", "ssn", "ip")),
-    }
-)
-DEADLINE_MS = 60_000
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """What is to be evaluated.
-
-    Attributes:
-        classifiers: Registered names, each by itself.
-        panel: Registered names, asked together as one.
-        policy: A policy file or built-in name, over `installed`.
-        installed: The classifiers of this installation.
-        gateway: A live gateway's base URL.
-        model: Ask the gateway through this model rather than for moderation.
-        api_key: The gateway's key.
-        deadline_ms: How long a classifier may take, milliseconds.
-    """
-
-    classifiers: tuple[str, ...] = ()
-    panel: tuple[str, ...] = ()
-    policy: str | None = None
-    installed: tuple[str, ...] = ()
-    gateway: str | None = None
-    model: str | None = None
-    api_key: str = ""
-    deadline_ms: int = DEADLINE_MS
+from gateway.evaluation.who import Who, subjects_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +62,12 @@ class Plan:
     show_texts: bool = False
 
 
+@cache
+def known_categories() -> frozenset[str]:
+    """Return the categories that a column may be named after without being asked for."""
+    return frozenset(HEADS) | Patterns().categories
+
+
 def sets_from(given: Sequence[str], columns: Columns) -> tuple[LabelledSet, ...]:
     """Return the sets that `NAME=PATH` arguments mean.
 
@@ -115,38 +87,10 @@ def sets_from(given: Sequence[str], columns: Columns) -> tuple[LabelledSet, ...]
         if name in LAYOUTS:
             found[name] = public_set(name, place)
         else:
-            found[name] = labelled_set(name, place, columns, KNOWN)
+            found[name] = labelled_set(name, place, columns, known_categories())
     if not found:
         raise EvaluationError("give at least one set: --set NAME=PATH")
     return tuple(found.values())
-
-
-async def subjects_of(who: Who) -> list[Subject]:
-    """Return what is evaluated; loading weights may take seconds.
-
-    Raises:
-        EvaluationError: If there is nothing, something twice, or an unknown name.
-        PolicyError: If the policy cannot be used.
-    """
-    subjects: list[Subject] = []
-    try:
-        subjects.extend(PanelSubject(build([each]), who.deadline_ms) for each in who.classifiers)
-        if who.panel:
-            subjects.append(PanelSubject(build(who.panel), who.deadline_ms))
-        if who.policy:
-            policy = load_policy(who.policy)
-            subjects.append(PolicySubject(policy, Panel(build(who.installed))))
-    except (UnknownClassifier, ValueError) as error:
-        raise EvaluationError(str(error)) from error
-    if who.gateway:
-        subjects.append(await _gateway(who))
-    names = [subject.name for subject in subjects]
-    if not names:
-        known = ", ".join(f"`{name}`" for name in sorted(CLASSIFIERS))
-        raise EvaluationError(f"give --classifier ({known}), --panel, --policy or --gateway")
-    if len(set(names)) < len(names):
-        raise EvaluationError("something is to be evaluated twice")
-    return subjects
 
 
 async def run(who: Who, plan: Plan) -> Outcome:
@@ -156,16 +100,13 @@ async def run(who: Who, plan: Plan) -> Outcome:
         EvaluationError: If the sets or the subjects cannot be used.
         PolicyError: If the policy cannot be used.
     """
-    subjects = await subjects_of(who)
-    try:
+    async with AsyncExitStack() as stack:
+        subjects = await subjects_of(who, stack)
         with Journal(plan.out / "journal.jsonl") as journal:
             evaluated = [
                 await evaluate_set(labelled, subjects, journal, plan.terms)
                 for labelled in plan.sets
             ]
-    finally:
-        for subject in subjects:
-            await subject.aclose()
     parts = {subject.name: subject.parts for subject in subjects}
     return await asyncio.to_thread(report, tuple(evaluated), parts, plan)
 
@@ -212,28 +153,3 @@ def _written(path: Path, content: str) -> Path:
         reason = (error.strerror or "").lower()
         raise EvaluationError(f"{path}: cannot write: {reason}") from error
     return path
-
-
-async def _gateway(who: Who) -> Subject:
-    """Return the live gateway, named by the policy it says it has in force."""
-    import aiohttp
-
-    url = (who.gateway or "").rstrip("/")
-    root = url.removesuffix("/v1")
-    try:
-        timeout = aiohttp.ClientTimeout(total=10)
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(f"{root}/readyz") as reply,
-        ):
-            said = await reply.json(content_type=None)
-        digest = str(said["policy"]["digest"])
-    except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(f"{root}: there is no gateway that answers /readyz") from error
-    return GatewaySubject(
-        f"{root}/v1",
-        who.api_key,
-        digest=digest,
-        model=who.model,
-        timeout_s=who.deadline_ms / 1000,
-    )

@@ -1,4 +1,4 @@
-"""What is evaluated: classifiers as a panel, a policy over them, or a live gateway.
+"""What is evaluated: classifiers as a panel, or a policy over them; `live` has gateways.
 
 Each is asked about one text at a time, as users send them. Silence is told as silence: a
 category nobody answered for has the score None, whoever was asked.
@@ -9,23 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from classifiers.panel import Panel
-from classifiers.types import Assessment, Classifier, Passage, Source
-from gateway.api.moderation_result import CATEGORIES
-from gateway.evaluation.types import ANY, DECISION, Answer, EvaluationError, Row
+from classifiers.types import Assessment, Classifier, Passage
+from gateway.evaluation.types import ANY, DECISION, Answer, Row
 from policies.cascade import assess
 from policies.evaluate import evaluate
 from policies.types import STAGE_OF, Decision, Policy
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-
 # `any` is harm to people; an attack on the system, a secret or a number is not.
 _NO_HARM = ("prompt_injection", "secrets.", "pii.")
-UNAVAILABLE = "unavailable"
-_MODEL = "ostiary-moderation"
 
 
 class Subject(Protocol):
@@ -72,7 +66,7 @@ class PanelSubject:
         self._deadline_ms = deadline_ms
         self.name = " + ".join(each.name for each in classifiers)
         self.parts = tuple((each.name, each.digest) for each in classifiers)
-        self.digest = _digest(self.parts)
+        self.digest = digest_of(self.parts)
         self._own = frozenset(self._panel.covered)
         self.categories = self._own | ({ANY} if _harms(self._own) else frozenset())
 
@@ -101,7 +95,7 @@ class PolicySubject:
             (f"policy {self.name}", policy.digest),
             *((each.name, each.digest) for each in everyone),
         )
-        self.digest = _digest(self.parts)
+        self.digest = digest_of(self.parts)
         self._own = frozenset(panel.covered) | frozenset(panel.on_request)
         self.categories = self._own | {DECISION} | ({ANY} if _harms(self._own) else frozenset())
 
@@ -120,76 +114,6 @@ class PolicySubject:
 
     async def aclose(self) -> None:
         """Do nothing."""
-
-
-class GatewaySubject:
-    """A gateway that is running somewhere, asked through the official client.
-
-    Args:
-        url: Its base URL, with `/v1`.
-        api_key: A key of it.
-        digest: What determines its answers, as far as it tells: its policy's digest.
-        model: Ask this model through `/v1/responses` and read the `moderation` field and
-            whether the request was refused; None asks `/v1/moderations`.
-        timeout_s: How long one request may take, seconds.
-    """
-
-    def __init__(
-        self, url: str, api_key: str, *, digest: str, model: str | None = None, timeout_s: float
-    ):
-        try:
-            from openai import AsyncOpenAI
-        except ImportError as error:  # pragma: no cover - it is a dependency of ours
-            raise EvaluationError("asking a gateway needs `openai`") from error
-        self._client: AsyncOpenAI = AsyncOpenAI(base_url=url, api_key=api_key, timeout=timeout_s)
-        self._model = model
-        endpoint = "responses" if model else "moderations"
-        self.name = f"{url.rstrip('/')}/{endpoint}"
-        self.parts = ((f"{self.name} {model or ''}".strip(), digest),)
-        self.digest = _digest(self.parts)
-        self._own = frozenset(CATEGORIES)
-        self.categories = self._own | {ANY} | ({DECISION} if model else frozenset())
-
-    async def ask(self, row: Row) -> Answer:
-        """Send one request; the client retries what can be retried."""
-        from openai import OpenAIError
-
-        if row.source is not Source.USER:
-            return Answer(dict.fromkeys(self.categories), 0.0, ("not_a_prompt",))
-        started = perf_counter()
-        try:
-            scores = await (self._responses(row) if self._model else self._moderations(row))
-        except (OpenAIError, ValueError) as error:
-            code = getattr(error, "code", None)
-            reason = code if isinstance(code, str) else UNAVAILABLE
-            elapsed_ms = (perf_counter() - started) * 1000
-            return Answer(dict.fromkeys(self.categories), elapsed_ms, (reason[:64],))
-        duration_ms = (perf_counter() - started) * 1000
-        return Answer(with_any(scores, self._own), duration_ms)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._client.close()
-
-    async def _moderations(self, row: Row) -> dict[str, float | None]:
-        made = await self._client.moderations.create(input=row.text, model=_MODEL)
-        scores = made.results[0].category_scores.model_dump(by_alias=True)
-        return {name: scores[name] for name in CATEGORIES if scores.get(name) != 0}
-
-    async def _responses(self, row: Row) -> dict[str, float | None]:
-        made = await self._client.responses.create(
-            input=row.text,
-            model=self._model or "",
-            extra_body={"moderation": {"model": _MODEL}},
-        )
-        said = made.model_dump(mode="json")
-        side = (said.get("moderation") or {}).get("input") or {}
-        if "category_scores" not in side:
-            raise ValueError(str(side.get("code") or UNAVAILABLE))
-        scores = {name: side["category_scores"].get(name) for name in CATEGORIES}
-        reason = (said.get("incomplete_details") or {}).get("reason")
-        held = {DECISION: 1.0} if reason == "content_filter" else {}
-        return {name: score for name, score in scores.items() if score != 0} | held
 
 
 def _passage(row: Row) -> Passage:
@@ -214,6 +138,8 @@ def _answer(
     duration_ms: float,
 ) -> Answer:
     errors = {receipt.error for receipt in assessment.receipts if receipt.error}
+    # A language that was not learnt is told about a text, not about the classifier.
+    errors |= {verdict.error for verdict in assessment.verdicts[0] if verdict.error}
     said = {name: score for name, score in scores.items() if name in categories and score != 0}
     return Answer(with_any(said, categories), duration_ms, tuple(sorted(errors)))
 
@@ -240,7 +166,8 @@ def _held(decision: Decision) -> float | None:
     return None if all(each.unavailable for each in determining) else 1.0
 
 
-def _digest(parts: Iterable[tuple[str, str]]) -> str:
+def digest_of(parts: Iterable[tuple[str, str]]) -> str:
+    """Return what names them all together, hex."""
     return hashlib.sha256(
         "\n".join(f"{name} {digest}" for name, digest in parts).encode()
     ).hexdigest()

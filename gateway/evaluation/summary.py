@@ -8,21 +8,20 @@ because a set of harmful requests alone has none.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
 from gateway.evaluation import measures
+from gateway.evaluation.disagreement import Disagreement, disagreements, label_of, score_of
 from gateway.evaluation.measures import AtThreshold, Bin, Curve, Interval, Labels, Scores
 from gateway.evaluation.run import Asked, Evaluated
-from gateway.evaluation.types import ANY, DECISION, Answer, Fact
+from gateway.evaluation.types import ANY, DECISION, Fact
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 POOLED = "all sets"
 WORST = 10  # mistakes that are listed
-_LABEL_OF = {DECISION: ANY}  # what a category is held against, if not against itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,31 +123,6 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Disagreement:
-    """Two subjects at a threshold each, on the rows that both answered.
-
-    Attributes:
-        set: The set.
-        category: The category.
-        first: A subject.
-        second: Another.
-        thresholds: Theirs.
-        cells: (first matches, second matches, label) -> rows; label None is unknown.
-        missing: Rows that one of them did not answer.
-        kappa: Agreement beyond chance.
-    """
-
-    set: str
-    category: str
-    first: str
-    second: str
-    thresholds: tuple[float, float]
-    cells: dict[tuple[bool, bool, bool | None], int]
-    missing: int
-    kappa: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """All figures of a run."""
 
@@ -188,13 +162,18 @@ def summarise(evaluated: Sequence[Evaluated], wanted: Wanted) -> Summary:
         proposals[subject, category] = threshold
         shown = [*scored, pooled] if len(scored) > 1 else scored
         measured.extend(_measure(rows, threshold, wanted.seed) for rows in shown)
+
+    def threshold_of(subject: str, category: str) -> float | None:
+        fixed = wanted.threshold
+        return proposals.get((subject, category)) if fixed is None else fixed
+
     order = [*(each.name for each in evaluated), POOLED]
     measured.sort(key=lambda each: (order.index(each.set), *_place(each.category)))
     return Summary(
         wanted,
         tuple(measured),
         tuple(_latency(each.name, asked) for each in evaluated for asked in each.asked),
-        tuple(_disagreements(evaluated, proposals, wanted)),
+        tuple(disagreements(evaluated, threshold_of, wanted.categories)),
     )
 
 
@@ -203,10 +182,11 @@ def _columns(evaluated: Sequence[Evaluated], wanted: Wanted) -> list[tuple[str, 
     found: dict[tuple[str, str], None] = {}
     for each in evaluated:
         labelled = {category for fact in each.facts for category in fact.labels}
+        if any(label_of(fact, DECISION) is not None for fact in each.facts):
+            labelled.add(DECISION)
         for asked in each.asked:
-            for category in sorted(asked.categories):
-                known = _LABEL_OF.get(category, category) in labelled
-                if known and (not wanted.categories or category in wanted.categories):
+            for category in sorted(asked.categories & labelled):
+                if not wanted.categories or category in wanted.categories:
                     found[asked.subject, category] = None
     return sorted(found, key=lambda column: _place(column[1]))
 
@@ -218,22 +198,17 @@ def _place(category: str) -> tuple[int, str]:
 
 def _scored(each: Evaluated, subject: str, category: str) -> _Scored | None:
     asked = next(asked for asked in each.asked if asked.subject == subject)
-    against = _LABEL_OF.get(category, category)
     rows = [
-        (fact, _score(answer, category))
+        (fact, score_of(answer, category), label)
         for fact, answer in zip(each.facts, asked.answers, strict=True)
-        if against in fact.labels
+        if (label := label_of(fact, category)) is not None
     ]
     if not rows:
         return None
-    facts = tuple(fact for fact, _ in rows)
-    scores = np.array([np.nan if score is None else score for _, score in rows], dtype=float)
-    labels = np.array([fact.labels[against] for fact in facts], dtype=bool)
+    facts = tuple(fact for fact, _, _ in rows)
+    scores = np.array([np.nan if score is None else score for _, score, _ in rows], dtype=float)
+    labels = np.array([label for _, _, label in rows], dtype=bool)
     return _Scored(each.name, subject, category, facts, (each.name,) * len(rows), scores, labels)
-
-
-def _score(answer: Answer, category: str) -> float | None:
-    return answer.scores.get(category, 0.0)
 
 
 def _pooled(scored: Sequence[_Scored]) -> _Scored:
@@ -328,45 +303,3 @@ def _latency(name: str, asked: Asked) -> Latency:
     return Latency(
         name, asked.subject, len(durations), missing, tuple(errors.most_common()), p50, p95, p99
     )
-
-
-def _disagreements(
-    evaluated: Sequence[Evaluated],
-    proposals: dict[tuple[str, str], float | None],
-    wanted: Wanted,
-) -> Iterable[Disagreement]:
-    for each in evaluated:
-        for first, second in combinations(each.asked, 2):
-            for category in sorted(first.categories & second.categories):
-                if wanted.categories and category not in wanted.categories:
-                    continue
-                pair = tuple(
-                    wanted.threshold
-                    if wanted.threshold is not None
-                    else proposals.get((asked.subject, category))
-                    for asked in (first, second)
-                )
-                if pair[0] is not None and pair[1] is not None:
-                    yield _disagreement(each, (first, second), category, (pair[0], pair[1]))
-
-
-def _disagreement(
-    each: Evaluated, pair: tuple[Asked, Asked], category: str, thresholds: tuple[float, float]
-) -> Disagreement:
-    cells: Counter[tuple[bool, bool, bool | None]] = Counter()
-    missing = 0
-    against = _LABEL_OF.get(category, category)
-    for fact, *answers in zip(each.facts, pair[0].answers, pair[1].answers, strict=True):
-        first, second = (_score(answer, category) for answer in answers)
-        if first is None or second is None:
-            missing += 1
-        else:
-            key = first >= thresholds[0], second >= thresholds[1], fact.labels.get(against)
-            cells[key] += 1
-    both, only_first, only_second, neither = (
-        sum(count for (a, b, _), count in cells.items() if (a, b) == wanted)
-        for wanted in ((True, True), (True, False), (False, True), (False, False))
-    )
-    agreement = measures.kappa(both, only_first, only_second, neither)
-    names = (pair[0].subject, pair[1].subject)
-    return Disagreement(each.name, category, *names, thresholds, dict(cells), missing, agreement)
