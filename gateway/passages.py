@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import orjson
 
 from classifiers.types import Passage, Source
+from gateway.redaction import Redactor
 from model_runner.types import Channel, Delta, Message, Prompt, Role
 from policies.types import STAGE_OF, Redaction, Stage
 
@@ -67,26 +68,6 @@ def last_user_text(prompt: Prompt) -> str:
     return next((m.text for m in reversed(prompt.messages) if m.role is Role.USER), "")
 
 
-def redact(text: str, redactions: Iterable[Redaction], start: int = 0) -> str:
-    """Return `text[start:]` with each redacted span replaced by `[kind]`.
-
-    Spans that overlap become one; what lies before `start` has already left and is
-    beyond recall.
-    """
-    merged: list[tuple[int, int, str]] = []
-    for first, end, kind in sorted((r.span.start, r.span.end, r.span.kind) for r in redactions):
-        if end <= start:
-            continue
-        if merged and first < merged[-1][1]:
-            open_first, open_end, open_kind = merged[-1]
-            merged[-1] = (open_first, max(end, open_end), open_kind)
-        else:
-            merged.append((max(first, start), end, kind))
-    for first, end, kind in reversed(merged):
-        text = f"{text[:first]}[{kind}]{text[end:]}"
-    return text[start:]
-
-
 def redact_prompt(prompt: Prompt, portion: Portion, redactions: Sequence[Redaction]) -> Prompt:
     """Return `prompt` with the redactions of one of its portions in effect.
 
@@ -96,7 +77,8 @@ def redact_prompt(prompt: Prompt, portion: Portion, redactions: Sequence[Redacti
     for number, index in enumerate(portion.messages):
         mine = [r for r in redactions if r.passage == number]
         if mine and index is not None:
-            messages[index] = replace(messages[index], text=redact(messages[index].text, mine))
+            text = Redactor(prompt).redact(index, messages[index].text, mine)
+            messages[index] = replace(messages[index], text=text)
     return replace(prompt, messages=tuple(messages))
 
 

@@ -24,7 +24,8 @@ from typing import Protocol, TypeAlias
 from classifiers.types import Passage
 from gateway.exchange import Exchange
 from gateway.holdback import Ahead, Held, Holdback
-from gateway.passages import prompt_portions, redact, redact_prompt, reply_passage
+from gateway.passages import prompt_portions, redact_prompt, reply_passage
+from gateway.redaction import Redactor
 from gateway.types import Outcome
 from model_runner.types import Channel, Delta, Finish, MalformedOutput, Runner, RunnerTimeout
 from policies.cascade import Panel, assess
@@ -163,6 +164,7 @@ class Pipeline:
 
     async def _judged(self, exchange: Exchange) -> AsyncGenerator[_Judged]:
         """Generate, and yield only what the policy lets out."""
+        redactor = Redactor(exchange.prompt)
         async with aclosing(self._passages(exchange)) as passages:
             async for item in passages:
                 if isinstance(item, Finish):
@@ -171,7 +173,7 @@ class Pipeline:
                 elif isinstance(item, Ahead):
                     yield _Judged(_count(exchange, item.delta), ())
                 else:
-                    judged = await self._judge_held(exchange, item)
+                    judged = await self._judge_held(exchange, item, redactor)
                     yield judged
                     if isinstance(judged.item, Refusal):
                         return
@@ -212,7 +214,7 @@ class Pipeline:
     def _late(self) -> RunnerTimeout:
         return RunnerTimeout(f"the reply took longer than {self.timeout_s:g} s")
 
-    async def _judge_held(self, exchange: Exchange, held: Held) -> _Judged:
+    async def _judge_held(self, exchange: Exchange, held: Held, redactor: Redactor) -> _Judged:
         passage = reply_passage(held.delta, held.before, exchange.prompt)
         stage = STAGE_OF[passage.source]
         stages = [stage]
@@ -226,7 +228,7 @@ class Pipeline:
             if not decision.released:
                 return _Judged(_refuse(exchange, decision, prompt=False), recorded)
             redactions.extend(decision.redactions)
-        text = redact(held.delta.text, redactions, held.ahead)
+        text = redactor.redact(held.delta.message, held.delta.text, redactions, held.ahead)
         return _Judged(_count(exchange, replace(held.delta, text=text)), recorded)
 
     async def _decide(
