@@ -1,5 +1,9 @@
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 from typer.testing import CliRunner
@@ -76,6 +80,58 @@ def test_a_second_run_is_recalled(folder):
     evaluate()
 
     assert (folder / "evaluation" / "journal.jsonl").read_bytes() == before
+
+
+SLOW = """
+import asyncio
+from classifiers.patterns import Patterns
+from classifiers.registry import CLASSIFIERS
+from gateway.cli import app
+
+class Slow(Patterns):
+    name = "slow@1"
+
+    async def classify(self, passages):
+        await asyncio.sleep(PAUSE_S)
+        return await super().classify(passages)
+
+CLASSIFIERS["slow"] = Slow
+app()
+"""
+
+
+def slowly(folder, pause_s):
+    """Start an evaluation that takes its time, in a process that can be killed."""
+    script = folder / "slow.py"
+    script.write_text(SLOW.replace("PAUSE_S", str(pause_s)))
+    command = [sys.executable, str(script), "eval", "run", "--classifier", "slow"]
+    return subprocess.Popen(
+        [*command, "--set", "mine=mine.csv", "--json"], cwd=folder, stdout=subprocess.PIPE
+    )
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(folder, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    journal = folder / "evaluation" / "journal.jsonl"
+    (folder / "mine.csv").write_text(
+        "text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(40))
+    )
+
+    with slowly(folder, 0.3) as run:
+        deadline = time.monotonic() + 60
+        while not journal.exists() or journal.read_bytes().count(b"\n") < 3:
+            assert run.poll() is None, "it ended before it was killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        run.send_signal(signal.SIGKILL)
+    kept = journal.read_bytes()
+    with slowly(folder, 0) as run:
+        found = json.loads(run.communicate(timeout=60)[0])
+
+    assert kept.count(b"\n") < 40
+    assert journal.read_bytes().startswith(kept[: kept.rindex(b"\n") + 1])
+    assert journal.read_bytes().count(b"\n") == 40  # nobody was asked twice
+    assert found["positives"] + found["negatives"] == 40
 
 
 def test_a_floor_that_is_not_kept_is_status_1(folder):

@@ -12,6 +12,8 @@ from gateway.evaluation.types import EvaluationError, MissingExtra
 
 RECORDS = [{"text": "a", "label": "1"}, {"text": "b,\nc", "label": ""}]
 CSV = b'text,label\na,1\n"b,\nc",\n'
+_PACKED = gzip.compress(CSV)
+DAMAGED = _PACKED[:10] + b"\xff" * 8 + _PACKED[18:]
 LINES = b"".join(json.dumps(record).encode() + b"\n" for record in RECORDS)
 
 
@@ -63,6 +65,8 @@ def test_a_record_is_known_by_the_line_it_starts_on(tmp_path):
         ("a.csv", b"", "the file is empty"),
         ("a.csv", b"text,label\na,1\nb\n", ":3: 1 fields, but 2 columns"),
         ("a.csv", b"text,label\na,1\n\xff,1\n", ":3: not UTF-8"),
+        ("a.csv", b"text,label,label\na,1,0\n", ":1: there are two columns `label`"),
+        ("a.csv.gz", DAMAGED, "cannot read the file: it is damaged"),
         ("a.csv", b'text,label\n"a,1\n', "not CSV"),
         ("a.csv.gz", b"not gzip at all", "cannot read the file"),
         ("a.csv.gz", gzip.compress(CSV)[:-9], "cannot read the file"),

@@ -87,3 +87,14 @@ def test_a_question_is_known_by_who_is_asked_and_all_of_what_is_judged():
 
     assert len(set(keys)) == len(keys)
     assert keys[0] == key_of("d", Row("text", {"any": True}, Source.FINAL, "prompt", "kind", 7))
+
+
+def test_two_runs_do_not_write_one_journal(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as first:
+        with pytest.raises(EvaluationError, match="another run is writing it"), Journal(path):
+            pass
+        first.note("a", ANSWER)
+
+    with Journal(path) as later:
+        assert len(later) == 1

@@ -160,3 +160,20 @@ async def test_no_text_is_kept(labelled, journal):
     found = await evaluate_set(labelled, [Counting()], journal, Terms())
 
     assert "text 7" not in repr(found)
+
+
+class Leaving(Counting):
+    """Is gone after a while."""
+
+    async def ask(self, row):
+        if len(self.asked) == 5:
+            raise EvaluationError("gone")
+        return await super().ask(row)
+
+
+@pytest.mark.parametrize("concurrency", [1, 7])
+async def test_who_is_gone_ends_the_run_with_its_own_words(labelled, journal, concurrency):
+    with pytest.raises(EvaluationError, match=r"^gone$"):
+        await evaluate_set(labelled, [Leaving()], journal, Terms(concurrency))
+
+    assert 1 <= len(journal) <= 5
