@@ -24,7 +24,7 @@ from gateway.audit.records import policy_activated, policy_rejected
 from gateway.audit.sweeper import Sweeper
 from gateway.errors import AuditUnavailable, GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
-from gateway.judging import open_judges
+from gateway.judging import open_judges, warn_of_missing
 from gateway.limits import open_limits
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
@@ -159,6 +159,7 @@ async def _open_policies(
     settings: Settings, panel: Panel, ledger: Ledger, stack: AsyncExitStack
 ) -> PolicySource:
     async def activated(policy: Policy, previous: str | None) -> None:
+        warn_of_missing(policy, panel)
         await ledger.append(policy_activated(policy, previous_digest=previous, actor="file"))
 
     async def rejected(name: str, reason: str) -> None:

@@ -1,8 +1,8 @@
-"""The gateway's own model, asked as a judge.
+"""Judges, as the gateway opens them; and its own model, asked as one.
 
-A `TextModel` on a `Runner`. It shares the model, its queue and its faults with the replies
-it judges, so a second model is the better judge; it is here for installations that have
-only one. It tells no log-probabilities.
+The latter is a `TextModel` on a `Runner`. It shares the model, its queue and its faults with
+the replies it judges, so a second model is the better judge; it is here for installations
+that have only one. It tells no log-probabilities.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import structlog
 
 from classifiers.judges.text_model import (
     MALFORMED,
@@ -20,6 +22,7 @@ from classifiers.judges.text_model import (
     Question,
     TextModelError,
 )
+from classifiers.panel import Panel
 from model_runner.types import (
     Channel,
     Delta,
@@ -36,9 +39,13 @@ from model_runner.types import (
     RunnerTimeout,
     Sampling,
 )
+from policies.footing import footings
+from policies.types import Policy
 
 if TYPE_CHECKING:
     from classifiers.judges.configure import Judge
+
+log = structlog.get_logger(__name__)
 
 _MAX_CHARS = 64 * 1024  # of an answer; a model that rambles gives none
 
@@ -132,3 +139,12 @@ def open_judges(judges_file: str, runner: Runner | None) -> list[Judge]:
     from classifiers.judges.configure import load_judges  # only where there are judges
 
     return load_judges(Path(judges_file), RunnerModel(runner) if runner else NoModel())
+
+
+def warn_of_missing(policy: Policy, panel: Panel) -> None:
+    """Say which rules rely on somebody who is not there; what they doubt is not answered."""
+    for footing in footings(policy, panel.covered, panel.on_request, frozenset()):
+        if footing.degraded:
+            log.warning(
+                "classifier_not_found", rule=footing.rule, classifiers=list(footing.missing)
+            )

@@ -6,12 +6,15 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from classifiers.panel import DOWN
 from classifiers.standing import Standing, State
 from policies.footing import Footing
 from policies.types import Action, Decision, Stage
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+_SHORT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
@@ -71,6 +74,13 @@ class Metrics:
             ["classifier"],
             registry=registry,
         )
+        self._took = Histogram(
+            "ostiary_classifier_duration_seconds",
+            "Time a classifier took for the passages of a stage.",
+            ["classifier"],
+            buckets=_SHORT_SECONDS,
+            registry=registry,
+        )
         self._unavailable = Counter(
             "ostiary_classifier_errors_total",
             "Times a classifier gave no full answer.",
@@ -107,7 +117,9 @@ class Metrics:
         for decision in decisions:
             self._decided[decision.stage, decision.action].inc()
             for receipt in decision.receipts:
-                self._asked.labels(receipt.classifier).inc()
+                if receipt.error != DOWN:  # that one was not asked
+                    self._asked.labels(receipt.classifier).inc()
+                    self._took.labels(receipt.classifier).observe(receipt.duration_ms / 1000)
                 if receipt.error is not None:
                     self._unavailable.labels(receipt.classifier, receipt.error).inc()
             self._suspicions(decision)

@@ -19,17 +19,22 @@ class Footing:
         rule: The rule's id.
         active: The classifiers, without version, whose answer counts: the first judge that
             is up, or else what is asked about everything; empty if nobody is up.
-        degraded: Whether somebody the rule relies on is down or not installed.
+        missing: Whom the rule relies on and who is down or not installed, in order.
         fallback: What is done for want of an answer, at the strictest of its stages; None
             while there is one.
-        stops: Whether that holds texts back.
+        stops: Whether that holds back every text, and not only those in doubt.
     """
 
     rule: str
     active: tuple[str, ...]
-    degraded: bool
+    missing: tuple[str, ...]
     fallback: Action | None
     stops: bool
+
+    @property
+    def degraded(self) -> bool:
+        """Whether somebody is missing."""
+        return bool(self.missing) or self.fallback is not None
 
 
 def footings(
@@ -58,14 +63,21 @@ def _footing(rule: Rule, readers: Set[str], working: Set[str]) -> Footing:
     up = {base(name) for name in working}
     standing = [rung.classifier for rung in rule.rungs if rung.classifier in up]
     whole = bool(always) and always <= up
+    # From 0 on, everything is in doubt.
+    settled = whole and all(rung.escalate_at > 0 for rung in rule.rungs[:1])
     answered = bool(standing) or (whole and not rule.rungs)
     fallback = None if answered else max(_fallbacks(rule), default=Action.BLOCK)
     return Footing(
         rule=rule.id,
         active=tuple(standing[:1]) or tuple(sorted(always & up)),
-        degraded=not whole or len(standing) < len(rule.rungs),
+        missing=tuple(sorted((always | {rung.classifier for rung in rule.rungs}) - up)),
         fallback=fallback,
-        stops=rule.mode is Mode.ENFORCE and fallback is not None and fallback >= Action.REVIEW,
+        stops=(
+            rule.mode is Mode.ENFORCE
+            and not settled
+            and fallback is not None
+            and fallback >= Action.REVIEW
+        ),
     )
 
 

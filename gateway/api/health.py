@@ -33,8 +33,9 @@ async def healthz() -> Response:
 async def readyz(request: Request) -> Response:
     """Say whether a request would be served, and by what.
 
-    A judge that is down leaves the gateway ready, unless the policy holds texts back for
-    want of its answer. Being asked again after a while, it can come back by itself.
+    A judge that is down leaves the gateway ready, unless a rule has it asked about every
+    text and holds them back for want of its answer. Being asked again after a while, it can
+    come back by itself; if an outage took every replica away, nobody would ask it.
     """
     services = services_of(request)
     policy = services.policies
@@ -90,6 +91,7 @@ def _footing(footing: Footing) -> dict[str, Any]:
         "rule": footing.rule,
         "active": list(footing.active),
         "degraded": footing.degraded,
+        "missing": list(footing.missing),
         "fallback": footing.fallback.name.lower() if footing.fallback is not None else None,
     }
 

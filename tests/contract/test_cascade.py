@@ -73,9 +73,10 @@ class Clock:
 
 @pytest.fixture
 def start(new_gateway, tmp_path):
-    def started(answer, on_unavailable="block", judges=True, next_answer=None):
+    def started(answer, on_unavailable="block", judges=True, next_answer=None, escalate_at=0.4):
         path = tmp_path / "acme.yaml"
         text = POLICY.replace("ACTION", on_unavailable)
+        text = text.replace("escalate_at: 0.4", f"escalate_at: {escalate_at}")
         if next_answer is not None:
             text = text.replace("judge]", "judge, next]")
             text = text.replace("escalate_at: 0.4", "escalate_at: {judge: 0.4, next: 1.0}")
@@ -155,8 +156,8 @@ def test_the_next_judge_decides_while_the_first_is_down(start, next_answer, stat
     assert len(gateway.judge.read) == 3
     ready = gateway.http.get("/readyz")
     [rung] = ready.json()["rungs"]
-    assert (ready.status_code, rung["active"], rung["fallback"]) == (200, ["next"], None)
-    assert rung["degraded"]
+    assert (ready.status_code, rung["active"], rung["missing"]) == (200, ["next"], ["judge"])
+    assert (rung["degraded"], rung["fallback"]) == (True, None)
     rung = ("ostiary_rung_active", (("classifier", "next"), ("rule", "no-violence")))
     assert counted(gateway)[rung] == 1
 
@@ -177,10 +178,13 @@ def test_a_judge_that_is_down_does_not_make_what_the_reader_saw_forgotten(start)
     assert (answer.status, rule["action"], rule["score"]) == (400, "block", 0.9)
 
 
-@pytest.mark.parametrize(("on_unavailable", "status"), [("block", 503), ("flag", 200)])
-def test_readiness_says_who_is_down_and_who_decides(start, on_unavailable, status):
-    gateway = start(DOWN, on_unavailable)
-    for _ in range(3):
+@pytest.mark.parametrize(
+    ("on_unavailable", "escalate_at", "status"),
+    [("block", 0.4, 200), ("flag", 0.4, 200), ("block", 0.0, 503), ("flag", 0.0, 200)],
+)
+def test_readiness_says_who_is_down_and_who_decides(start, on_unavailable, escalate_at, status):
+    gateway = start(DOWN, on_unavailable, escalate_at=escalate_at)
+    for _ in range(4):  # the last time it is not asked
         ask(gateway, "chat", "maybe")
 
     answer = gateway.http.get("/readyz")
@@ -203,12 +207,14 @@ def test_readiness_says_who_is_down_and_who_decides(start, on_unavailable, statu
             "rule": "no-violence",
             "active": ["reader"],
             "degraded": True,
+            "missing": ["judge"],
             "fallback": on_unavailable,
         }
     ]
     metrics = counted(gateway)
     assert metrics["ostiary_classifier_up", (("classifier", "judge@2"),)] == 0
     assert metrics["ostiary_classifier_asked_total", (("classifier", "judge@2"),)] == 3
+    assert metrics["ostiary_classifier_duration_seconds_count", (("classifier", "judge@2"),)] == 3
     assert metrics["ostiary_rung_active", (("classifier", "reader"), ("rule", "no-violence"))] == 1
 
 

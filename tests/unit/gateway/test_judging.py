@@ -1,8 +1,10 @@
 import pytest
+import structlog
 
 from classifiers.judges.text_model import Message, Question, TextModelError
+from classifiers.panel import Panel
 from classifiers.types import Passage, Source
-from gateway.judging import RunnerModel, open_judges
+from gateway.judging import RunnerModel, open_judges, warn_of_missing
 from model_runner.scripted import FINISH, ScriptedRunner
 from model_runner.types import (
     Channel,
@@ -17,6 +19,7 @@ from model_runner.types import (
     RunnerUnavailable,
     Usage,
 )
+from policies.types import Action, Band, Policy, Rule, Rung, Stage
 
 ASK = Question(
     messages=(Message("developer", "policy"), Message("user", "text")), max_tokens=9, effort="low"
@@ -109,3 +112,32 @@ async def test_without_a_model_there_is_no_answer(tmp_path):
 
 def test_without_a_file_there_are_no_judges():
     assert open_judges("", None) == []
+
+
+def missing(classifiers, judges=()):
+    rule = Rule(
+        id="no-weapons",
+        category="weapons",
+        stages=frozenset({Stage.INPUT}),
+        bands=(Band(0.8, Action.BLOCK),),
+        on_unavailable={},
+        classifiers=frozenset({"encoder"}),
+        rungs=(Rung("safeguard", 0.4),),
+    )
+    with structlog.testing.capture_logs() as logs:
+        warn_of_missing(Policy("acme", "1.0.0", "00", (rule,)), Panel(classifiers, judges))
+    return [(entry["event"], entry["rule"], entry["classifiers"]) for entry in logs]
+
+
+class Reader:
+    digest, categories = "00", frozenset({"weapons"})
+
+    def __init__(self, name):
+        self.name = name
+
+
+def test_a_rule_that_relies_on_somebody_who_is_not_there_is_named():
+    assert missing([Reader("patterns@1")]) == [
+        ("classifier_not_found", "no-weapons", ["encoder", "safeguard"])
+    ]
+    assert missing([Reader("encoder@1")], [Reader("safeguard@1")]) == []

@@ -25,29 +25,61 @@ def footing(*down, covered=COVERED, judges=JUDGES, **changes):
 
 
 def test_the_first_judge_decides_while_it_is_up():
-    assert footing() == (Footing("r1", ("safeguard",), False, None, False),)
+    assert footing() == (Footing("r1", ("safeguard",), (), None, False),)
+    assert not footing()[0].degraded
 
 
 def test_the_next_judge_decides_when_the_first_is_down():
-    assert footing("safeguard@1") == (Footing("r1", ("guard",), True, None, False),)
+    assert footing("safeguard@1") == (Footing("r1", ("guard",), ("safeguard",), None, False),)
+    assert footing("safeguard@1")[0].degraded
 
 
 def test_without_judges_the_classifiers_are_all_there_is_and_the_policy_says_what_is_done():
     (found,) = footing("safeguard@1", "guard@2")
 
-    assert (found.active, found.fallback, found.stops) == (("encoder",), Action.BLOCK, True)
+    assert (found.active, found.fallback) == (("encoder",), Action.BLOCK)
+    assert found.missing == ("guard", "safeguard")
+
+
+def test_a_judge_that_is_down_stops_only_what_is_in_doubt():
+    (found,) = footing("safeguard@1", "guard@2")
+
+    assert not found.stops
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rungs": (Rung("safeguard", 0.0),)},
+        {"rungs": (), "classifiers": frozenset({"safeguard"})},
+    ],
+    ids=["everything is in doubt", "it is always asked"],
+)
+def test_a_judge_that_is_down_and_is_asked_about_everything_stops_everything(changes):
+    (found,) = footing("safeguard@1", **changes)
+
+    assert found.stops
+
+
+EVERYBODY = ("encoder@1", "safeguard@1", "guard@2")
+
+
+def test_when_everybody_is_down_everything_stops():
+    (found,) = footing(*EVERYBODY)
+
+    assert (found.active, found.stops) == ((), True)
 
 
 def test_a_policy_that_only_marks_what_nobody_judged_stops_nothing():
     lenient = {Stage.INPUT: Action.FLAG, Stage.OUTPUT: Action.WARN}
 
-    (found,) = footing("safeguard@1", "guard@2", on_unavailable=lenient)
+    (found,) = footing(*EVERYBODY, on_unavailable=lenient)
 
     assert (found.fallback, found.stops) == (Action.WARN, False)
 
 
 def test_a_shadow_rule_stops_nothing():
-    (found,) = footing("safeguard@1", "guard@2", mode=Mode.SHADOW)
+    (found,) = footing(*EVERYBODY, mode=Mode.SHADOW)
 
     assert not found.stops
 
@@ -72,7 +104,8 @@ def test_a_rule_that_misses_nobody_and_has_no_judges_is_not_listed():
 def test_what_is_not_installed_is_down():
     (found,) = footing(judges={})
 
-    assert (found.active, found.degraded, found.stops) == (("encoder",), True, True)
+    assert (found.active, found.missing) == (("encoder",), ("guard", "safeguard"))
+    assert found.fallback is Action.BLOCK
 
 
 def test_a_category_that_nobody_scores_stops():
