@@ -25,15 +25,31 @@ from model_runner.types import Channel, Delta
 FIRST_CHARS = 80  # shortest first passage of a streamed message, unless the message ends
 LARGEST_CHARS = 320  # its passages stop doubling here: about a second of speech
 UNARY_CHARS = 1280  # passages of a reply that nobody reads before it is whole
-LONGEST_WORD = 4096  # a run without a space is cut here; longer than any credential we look for
+LONGEST_WORD = 4096  # a run without a place to cut is cut here; longer than any token
+LONGEST_BLOCK = 16_384  # and a private key here
 OVERLAP_CHARS = 256  # how much of the earlier text a passage carries in `before`
 MESSAGE_GAP = "\n\n"  # stands between two messages where they are read as one text
 
-# The last class: the CJK full stop, exclamation and question marks.
-_SENTENCE_END = re2.compile(r"(?s).*(?:[.!?:;…][\"')\]]*\s|\n|[\x{3002}\x{FF01}\x{FF1F}])")
-# Not behind a digit or a capital: numbers and account codes are written in groups, and
-# what would have been redacted whole must not have left by half.
-_WORD_END = re2.compile(r"(?s).*[^\p{Lu}\d)\s]\s")
+# What would have been redacted whole must not have left by half. The end of a cut is that of
+# the group. The last class: the CJK full stop, exclamation and question marks. A line that
+# ends in `<` is the first of a passport's two.
+_SENTENCE_END = re2.compile(
+    r"(?s)(.*(?:[.!?:;…][\"')\]]*\s|(?:^|[^<\r]|[^<]\r)\n|[\x{3002}\x{FF01}\x{FF1F}]))"
+)
+# Not behind a word with a digit in it, a bracket or a capital at its end, nor before a digit:
+# numbers and account codes are written in groups, and dates in words. Not between two words
+# with capitals either: they may be a name. So what comes next has to be known.
+_WORD_END = re2.compile(
+    r"(?s)(.*(?:^|\s)(?:[^\p{Lu}\d)\s]|[^\p{Lu}\d\s][^\d\s]*[^\p{Lu}\d)\s])\s+)[^\d(+\s]"
+)
+_NAME_END = re2.compile(r"(?s)(.*(?:^|\s)\p{Lu}[^\d\s]*[^\p{Lu}\d)\s]\s+)[^\d(+\s\p{Lu}]")
+# Where a run without spaces is cut, such as JSON: no token holds one of these.
+_JOINT = re2.compile(r"(?s)(.*[,;\"'<>{}\[\]()|&])")
+_SPACE = re2.compile(r"(?s)(.*\s)")
+
+# A key of many lines is judged as one: from its first line up to its last.
+_BLOCK = re2.compile(r"-----BEGIN[A-Z ]{0,30}PRIVATE KEY|PuTTY-User-Key-File-")
+_BLOCK_END = re2.compile(r"-----END[A-Z ]{0,30}PRIVATE KEY[A-Z ]{0,10}-----|Private-MAC")
 
 
 class _Pattern(Protocol):
@@ -43,7 +59,7 @@ class _Pattern(Protocol):
 
 
 class _Match(Protocol):
-    def end(self) -> int: ...
+    def end(self, group: int) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +153,14 @@ class Holdback:
         """Return how many code points of the buffer to judge now; 0 to wait for more."""
         if len(self._text) < self._target:
             return 0
-        for boundary in (_SENTENCE_END, _WORD_END):
-            end = _end_of(boundary, self._text)
+        text = _before_open_block(self._text)
+        word = max(_end_of(_WORD_END, text), _end_of(_NAME_END, text))
+        for end in (_end_of(_SENTENCE_END, text), word):
             if end >= self._target // 2:
                 return end
-        word = len(self._text) - _end_of(_WORD_END, self._text)
-        return len(self._text) if word >= LONGEST_WORD else 0
+        if len(text) - word < LONGEST_WORD:
+            return 0
+        return max(_end_of(_JOINT, text), word) or _end_of(_SPACE, text) or len(text)
 
     def _let_ahead(self) -> list[Held | Ahead]:
         early = self._text[self._ahead : self._budget]
@@ -152,6 +170,17 @@ class Holdback:
         return [Ahead(Delta(self._open.channel, early, self._open.message))]
 
 
+def _before_open_block(text: str) -> str:
+    """Return `text` up to where a key of many lines begins that has no end yet."""
+    done = 0
+    while (begun := _BLOCK.search(text, done)) is not None:
+        ended = _BLOCK_END.search(text, begun.end())
+        if ended is None:
+            return text[: begun.start()] if len(text) - begun.start() < LONGEST_BLOCK else text
+        done = ended.end()
+    return text
+
+
 def _end_of(boundary: _Pattern, text: str) -> int:
     found = boundary.match(text)
-    return int(found.end()) if found else 0
+    return int(found.end(1)) if found else 0

@@ -102,6 +102,17 @@ def test_a_number_in_groups_is_not_cut_in_two():
             assert any(number in held.delta.text for held in items)
 
 
+def test_a_date_and_a_name_are_not_cut_in_two():
+    for pad in range(40, 90):
+        text = (
+            "x" * pad + " was said by our Ada Lovelace Byron, born on March 3, 1971 " + "a b " * 99
+        )
+        items = run([Delta(Channel.FINAL, character) for character in text])
+
+        for whole in ("Ada Lovelace Byron", "March 3, 1971"):
+            assert any(whole in held.delta.text for held in items)
+
+
 def test_a_run_without_spaces_is_let_go_at_last():
     holdback = Holdback()
 
