@@ -154,7 +154,10 @@ class Guard:
     def read(self, text: str, *, is_reply: bool) -> Said | None:
         """Return what an answer says, or None if it is not of the right form."""
         pattern = self._patterns[is_reply]
-        found = pattern.search(text)
+        try:
+            found = pattern.search(text)
+        except UnicodeEncodeError:  # a lone surrogate is no part of any form
+            return None
         if found is None or found["label"] not in self.file.labels:
             return None
         start = found.start(pattern.groupindex["label"])

@@ -2,6 +2,8 @@ from math import log
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from classifiers.judges.guard import GuardJudge, GuardOptions
 from classifiers.judges.guard_file import GuardFile, builtin_guards, read_guard
@@ -157,6 +159,39 @@ async def test_what_a_guard_does_not_say_is_no_answer_in_any_category(name, said
     assert {v.category: (v.score, v.error) for v in found} == dict.fromkeys(
         guard(name).categories, (None, "malformed")
     )
+
+
+PIECES = ["safe", "unsafe", "Yes", "No", "yes", "no", "S1", "S10", ",", "\n", " ", "Safety: Safe"]
+PIECES += [
+    "Safety: Unsafe",
+    "Categories: ",
+    "None",
+    "Violent",
+    "<score> ",
+    "</score>",
+    "\ud800",
+    ".",
+]
+PIECES += ["Harmful request: ", "Response refusal: ", "Harmful response: "]
+
+
+GUARDS = {name: read_guard(name, HERE) for name in builtin_guards()}
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=8).map("".join),
+    st.sampled_from(sorted(GUARDS)),
+    st.booleans(),
+)
+def test_whatever_a_guard_says_has_one_label_or_none(said, name, is_reply):
+    found = GUARDS[name].read(said, is_reply=is_reply)
+
+    if found is not None:
+        label = found.label
+        assert said[found.start :].startswith(label)
+        # Nothing but space, or the guard's own frame, stands before the deciding word.
+        assert not said[: found.start].strip() or ":" in said or "<" in said
 
 
 async def test_unsafe_without_saying_of_what_kind_is_harm_of_some_kind():

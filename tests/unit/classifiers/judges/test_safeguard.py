@@ -7,9 +7,11 @@ import time
 from math import log
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from classifiers.judges.asking import Turns
-from classifiers.judges.safeguard import Safeguard, SafeguardOptions
+from classifiers.judges.safeguard import Safeguard, SafeguardOptions, judgement
 from classifiers.judges.text_model import Answer, TextModelError, Token
 from classifiers.judges.written_policy import WrittenPolicy
 from classifiers.types import Passage, Selective, Source
@@ -224,6 +226,38 @@ async def test_an_answer_of_a_megabyte_is_none_and_soon(said):
 
     assert [(verdict.score, verdict.error) for verdict in found] == [(None, "malformed")]
     assert time.process_time() - begun < 1
+
+
+PIECES = ['{"violation": 0}', '{"violation": 1}', '"violation":', "```json\n", "\n```", "0", "1"]
+PIECES += [
+    "{",
+    "}",
+    '"',
+    ",",
+    ":",
+    "null",
+    "-",
+    "e9",
+    " ",
+    "\n",
+    '\\"',
+    "\ud800",
+    '"rationale": "x"',
+]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=9).map("".join), st.sampled_from(["json", "digit"])
+)
+def test_whatever_a_model_says_is_one_verdict_or_none(said, form):
+    try:
+        found = judgement(Answer(said), form)
+    except TextModelError:
+        return
+    assert found.score in (0.03, 0.97)
+    other = '"violation": 1' if found.score == 0.03 else '"violation": 0'
+    assert other not in said
 
 
 async def test_an_answer_that_was_cut_off_is_none():
