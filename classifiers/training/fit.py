@@ -12,16 +12,19 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertModel
 
-from classifiers.encoder_text import LONGEST, windows
+from classifiers.encoder_text import LONGEST, Shown, windows
 from classifiers.training.corpus import weights
 from classifiers.training.example import HEADS, Example
 from classifiers.training.network import FROZEN_LAYERS, Lower, Upper
+
+LATER = 24  # windows of a harmless text of which one is taught beside the first
 
 # `any` sees every text and every hard pair, and is what most operators will go by.
 HEAD_WEIGHTS = torch.tensor([4.0 if head == "any" else 1.0 for head in HEADS])
@@ -64,9 +67,11 @@ class Rows:
 
 
 def rows_of(bert: BertModel, tokenizer: Tokenizer, examples: Sequence[Example]) -> Rows:
-    """Run the lower layers over the first window of each example."""
+    """Run the lower layers over the windows that teach."""
     lower = Lower(bert).eval()
-    shown = [windows(tokenizer, e.kind, e.text, e.prompt, most=1)[0] for e in examples]
+    taught = [(window, e) for e in examples for window in _teaching(tokenizer, e)]
+    shown = [window for window, _ in taught]
+    examples = [example for _, example in taught]
     lengths = torch.tensor([len(one.ids) for one in shown])
     starts = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
     states = torch.empty(int(starts[-1]), bert.config.hidden_size, dtype=torch.bfloat16)
@@ -80,6 +85,20 @@ def rows_of(bert: BertModel, tokenizer: Tokenizer, examples: Sequence[Example]) 
             states[starts[index] : starts[index + 1]] = made[row, : lengths[index]]
     labels = torch.tensor([[e.labels.get(head, math.nan) for head in HEADS] for e in examples])
     return Rows(states, starts, labels, torch.tensor(weights(examples)))
+
+
+def _teaching(tokenizer: Tokenizer, example: Example) -> list[Shown]:
+    """Return the first window; of a harmless text also one from further on.
+
+    What harms stands near the start of most harmful texts, or the label would be wrong of
+    the first window. A harmless text is harmless throughout, and serving reads all of it.
+    """
+    harmless = example.labels.get("any") == 0 and not any(example.labels.values())
+    most = LATER if harmless else 1
+    shown = windows(tokenizer, example.kind, example.text, example.prompt, most)
+    if len(shown) < 2:
+        return shown
+    return [shown[0], shown[1 + crc32(example.text.encode("utf-8", "replace")) % (len(shown) - 1)]]
 
 
 def padded(shown: Sequence[tuple[Sequence[int], int]]) -> tuple[Tensor, Tensor, Tensor]:
