@@ -224,6 +224,8 @@ def _write(summary: Summary, who: Who, place: tuple[Path, str, str | None]) -> N
         proposed = _proposal(summary, category_of(path, rule))
         if proposed.proposed is None:
             raise EvaluationError("no threshold keeps the wanted false-positive rate")
+        if not proposed.proposed.caught:
+            raise EvaluationError("no threshold at this rate catches anything; nothing was written")
         changed = change(path, rule, proposed.proposed.threshold, action)
         async with AsyncExitStack() as stack:
             await checked(changed, judge_of(policy_panel(who, stack)))

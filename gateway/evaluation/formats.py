@@ -78,6 +78,8 @@ def _separated(path: Path, delimiter: str) -> Iterator[Numbered]:
         header = next(reader, None)
         if header is None:
             raise EvaluationError(f"{path}: the file is empty")
+        if len(header) == 1 and ";" in header[0] and delimiter == ",":
+            raise EvaluationError(f"{path}:1: columns must be separated by `,`, not by `;`")
         if twice := sorted({name for name in header if name and header.count(name) > 1}):
             raise EvaluationError(f"{path}:1: there are two columns `{twice[0][:80]}`")
         line = reader.line_num + 1

@@ -180,14 +180,19 @@ def notes(summary: Summary) -> list[str]:
         who = f"{each.subject}, `{each.category}`"
         if not each.negatives:
             said.append(f"{who}: no text is labelled safe, so no threshold can be proposed.")
+        elif not each.positives:
+            said.append(f"{who}: no text is labelled harmful, so nobody can say what is caught.")
         elif each.proposed is None:
             said.append(f"{who}: no threshold flags as few as {share(rate)} of the safe texts.")
+        elif not each.proposed.caught:
+            said.append(f"{who}: nothing harmful scores above the safe texts; see its curves.")
         elif each.category != DECISION and each.proposed.false_positive_interval:
             high = each.proposed.false_positive_interval[1]
             if high > 2 * rate:
                 answered = each.proposed.flagged + each.proposed.passed
+                texts = "text" if answered == 1 else "texts"
                 said.append(
-                    f"{who}: with {answered} safe texts, all that is certain of the "
+                    f"{who}: with {answered} safe {texts}, all that is certain of the "
                     f"false-positive rate is that it is below {share(high)}."
                 )
     return said

@@ -119,7 +119,7 @@ def report(
     """Work out the figures and write the report; without matplotlib, all but its page."""
     summary = summarise(evaluated, plan.wanted)
     if not summary.measured:
-        raise EvaluationError("the sets label nothing that was scored; see --category")
+        raise EvaluationError(_nothing(evaluated))
     made = Run(
         title=plan.title,
         date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
@@ -143,6 +143,15 @@ def report(
     except MissingExtra as error:
         return Outcome(summary, evaluated, tuple(files), f"no report.html: {error}")
     return Outcome(summary, evaluated, tuple(files))
+
+
+def _nothing(evaluated: Sequence[Evaluated]) -> str:
+    """Return why there is nothing to measure."""
+    labelled = {name for each in evaluated for fact in each.facts for name in fact.labels}
+    if not labelled:
+        return "no row has a label"
+    about = ", ".join(f"`{name}`" for name in sorted(labelled)[:8])
+    return f"the labels are about {about}, which nobody scored; see --category"
 
 
 def _written(path: Path, content: str) -> Path:

@@ -157,7 +157,7 @@ def test_a_floor_that_is_not_kept_is_status_1(folder):
         (
             ["--classifier", "patterns", "--set", "mine=mine.csv", "--category", "weather"],
             1,
-            "label nothing that was scored",
+            "the labels are about `weather`, which nobody scored",
         ),
         (
             ["--gateway", "http://127.0.0.1:9/v1", "--set", "mine=mine.csv"],
@@ -212,6 +212,21 @@ def test_a_policy_that_would_fail_its_tests_is_left_alone(folder):
 
     assert done.exit_code == 1
     assert "policy.yaml:" in done.stderr
+    assert path.read_bytes() == before
+
+
+def test_a_threshold_that_catches_nothing_is_not_written(folder):
+    path = policy_copy(folder)
+    before = path.read_bytes()
+    (folder / "mine.csv").write_text("text,illicit/violent\nWhat a day,0\nA hidden harm,1\n")
+
+    done = evaluate(
+        *("--category", "illicit/violent"),
+        *("--write-policy", "policy.yaml", "--rule", "violent-crime"),
+    )
+
+    assert done.exit_code == 1
+    assert "nothing was written" in done.stderr
     assert path.read_bytes() == before
 
 

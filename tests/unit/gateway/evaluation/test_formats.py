@@ -66,6 +66,7 @@ def test_a_record_is_known_by_the_line_it_starts_on(tmp_path):
         ("a.csv", b"text,label\na,1\nb\n", ":3: 1 fields, but 2 columns"),
         ("a.csv", b"text,label\na,1\n\xff,1\n", ":3: not UTF-8"),
         ("a.csv", b"text,label,label\na,1,0\n", ":1: there are two columns `label`"),
+        ("a.csv", b"text;label\na;1\n", ":1: columns must be separated by `,`"),
         ("a.csv.gz", DAMAGED, "cannot read the file: it is damaged"),
         ("a.csv", b'text,label\n"a,1\n', "not CSV"),
         ("a.csv.gz", b"not gzip at all", "cannot read the file"),
