@@ -152,6 +152,23 @@ def no_placeholder(value: str) -> bool:
     return value.lower().strip("[]()%_-") not in known and len(set(value)) > 3
 
 
+def said_address(said: str) -> bool:
+    """Return whether `ada at example dot com` is an address, not `look at the dot com boom`."""
+    _, _, domain = " ".join(re.findall(r"[a-z0-9]+", said.lower())).partition(" at ")
+    return bool(domain) and domain.split()[0] not in {
+        "the",
+        "a",
+        "an",
+        "this",
+        "that",
+        "every",
+        "any",
+        "our",
+        "its",
+        "my",
+    }
+
+
 CHECKS: Mapping[str, Callable[[str], bool]] = {
     "luhn": luhn,
     "iban": iban,
@@ -163,6 +180,7 @@ CHECKS: Mapping[str, Callable[[str], bool]] = {
     "no_placeholder": no_placeholder,
     "card": card,
     "hardware_address": hardware_address,
+    "said_address": said_address,
     "bitcoin": bitcoin,
     "ethereum": ethereum,
     **IDENTIFIERS,

@@ -155,6 +155,12 @@ _ESCAPED = re2.compile(
     r"[A-Za-z0-9.,'+-]*(?:%[2-7][0-9A-Fa-f][A-Za-z0-9.,'+-]*){3,}|(?:\\u00[2-7][0-9A-Fa-f]){3,}"
     r"|(?:\\x[2-7][0-9A-Fa-f]){3,}|(?:&#(?:[0-9]{2,3}|x[0-9A-Fa-f]{2});){3,}"
 )
+# One is enough for a reader who looks for an address: `ada%40example.org`.
+_ONCE = re2.compile(
+    r"[A-Za-z0-9.,'+-]*(?:(?:%[2-7][0-9A-Fa-f])[A-Za-z0-9.,'+-]*)+"
+    r"|[A-Za-z0-9.,'+-]*(?:\\(?:u00|x)[2-7][0-9A-Fa-f][A-Za-z0-9.,'+-]*)+"
+    r"|(?:&#(?:[0-9]{2,3}|x[0-9A-Fa-f]{2});)+"
+)
 _UNICODE = re.compile(r"\\(?:u00|x)([0-9A-Fa-f]{2})")
 
 # An alphabet each, and what it takes to be worth a look.
@@ -167,7 +173,7 @@ _MORSE = re2.compile(r"[.\x{00B7}-]{1,5}(?:[ /|]{1,3}[.\x{00B7}-]{1,5}){5,}")
 
 
 def _escapes(text: str, *, plain: bool) -> Iterator[Piece]:
-    for start, end in _found(_ESCAPED, text):
+    for start, end in _found(_ONCE if plain else _ESCAPED, text):
         run = text[start:end]
         if "%" in run:
             said, encoding = unquote(run.replace("+", " ")), "url"

@@ -34,6 +34,8 @@ PATTERNS = Path(__file__).with_name("patterns.toml")
 # Of the text before a passage (or a window) this much is read again, code points. Every
 # pattern that reaches over a gap is bounded well below it.
 OVERLAP = 256
+# What stands before a match is looked at this far, code points.
+LEAD = 48
 # A long text is read in windows, so that other requests get a turn in between.
 WINDOW = 16 * 1024
 # Beyond this nothing is read, and the answer says so. Code points in one passage.
@@ -64,6 +66,7 @@ class Pattern:
         hint: An expression that matches wherever `expression` does, and is cheap.
         sources: Whose passages are read for it.
         unless_after: If this follows a match, it is not one ("bomb" + " calorimeter").
+        unless_before: Nor if the text before it, up to `LEAD` code points, ends in this.
         check: A test of the matched text, such as a check digit.
         matches: Examples that must match.
         misses: Near misses that must not.
@@ -77,6 +80,7 @@ class Pattern:
     hint: str
     sources: frozenset[Source] = frozenset(Source)
     unless_after: Any | None = None
+    unless_before: Any | None = None
     check: Callable[[str], bool] | None = None
     matches: tuple[str, ...] = ()
     misses: tuple[str, ...] = ()
@@ -99,6 +103,9 @@ class Pattern:
             if self.check is not None and not self.check(text[start:end]):
                 continue
             if self.unless_after is not None and self.unless_after.match(text, end) is not None:
+                continue
+            lead = text[max(0, start - LEAD) : start]
+            if self.unless_before is not None and self.unless_before.search(lead) is not None:
                 continue
             yield start, end
 
@@ -261,7 +268,7 @@ def _pattern(entry: Mapping[str, Any], words: Mapping[str, str]) -> Pattern:
     if not 0 < entry["score"] <= 1:
         raise ValueError(f"pattern `{name}` has a score outside (0, 1]")
     case = "" if entry.get("case_sensitive", False) else "(?i)"
-    after = entry.get("unless_after")
+    after, before = entry.get("unless_after"), entry.get("unless_before")
     check = entry.get("check")
     if check is not None and check not in CHECKS:
         raise ValueError(f"pattern `{name}` asks for an unknown check `{check}`")
@@ -274,6 +281,9 @@ def _pattern(entry: Mapping[str, Any], words: Mapping[str, str]) -> Pattern:
         hint=case + _spelled_out(entry["hint"], words, name),
         sources=frozenset(Source(source) for source in entry.get("sources", Source)),
         unless_after=_compiled(case + _spelled_out(after, words, name)) if after else None,
+        unless_before=_compiled(f"{case}(?:{_spelled_out(before, words, name)})$")
+        if before
+        else None,
         check=CHECKS[check] if check else None,
         matches=tuple(entry["matches"]),
         misses=tuple(entry["misses"]),
@@ -281,7 +291,7 @@ def _pattern(entry: Mapping[str, Any], words: Mapping[str, str]) -> Pattern:
 
 
 _NEEDED = {"id", "categories", "score", "hint", "expression", "matches", "misses"}
-_OPTIONAL = {"kind", "case_sensitive", "sources", "unless_after", "check"}
+_OPTIONAL = {"kind", "case_sensitive", "sources", "unless_after", "unless_before", "check"}
 
 
 def _spelled_out(expression: str, words: Mapping[str, str], where: str) -> str:

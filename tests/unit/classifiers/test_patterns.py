@@ -187,6 +187,28 @@ def test_a_broken_pattern_file_is_refused(change, message):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '{"to": "ada\\u0040example.org"}',
+        "https://site.example/?to=ada%40example.org&from=x",
+        "mail ada&#64;example.org",
+        "ada\\x40example.org",
+    ],
+)
+def test_one_escaped_character_hides_no_address(text):
+    (found,) = marked(text, "pii.email")
+
+    assert found.startswith("ada")
+    assert found.endswith("example.org")
+
+
+def test_a_number_said_to_be_an_order_is_no_card_unless_it_is_written_as_one():
+    assert judged('{"order_id": "4539578763621486"}') == {}
+    assert "pii.card" in judged("Order paid with 4539578763621486")
+    assert "pii.card" in judged("order 4539 5787 6362 1486")
+
+
+@pytest.mark.parametrize(
     "encode",
     [
         lambda text: base64.b64encode(text.encode()).decode(),
