@@ -71,20 +71,23 @@ def tail(text: str, length: int = CONTEXT) -> str:
 
 
 def plain(text: str, marks: Iterable[str] = ()) -> str:
-    """Return `text` with nothing in it that a tokenizer could take for structure.
+    r"""Return `text` with nothing in it that a tokenizer could take for structure.
 
     Args:
         text: Any string; lone surrogates become question marks.
         marks: What structures this model's prompts besides `<|...|>`, as in
-            `<end_of_turn>`; found whatever its case.
+            `<end_of_turn>`; found whatever its case. One that begins with a line break, as
+            in `\nUser:`, is also found where the text begins.
     """
-    text = _CONTROL.sub(lambda found: found[0] + _BREAK, text.encode("utf-8", "replace").decode())
+    text = "\n" + _CONTROL.sub(
+        lambda found: found[0] + _BREAK, text.encode("utf-8", "replace").decode()
+    )
     for mark in marks:
         # One character in: the mark is gone, and the reader still sees what it was.
         text = re.sub(
             re.escape(mark), lambda found: found[0][0] + _BREAK + found[0][1:], text, flags=re.I
         )
-    return text
+    return text[1:]
 
 
 def nonce_for(*texts: str) -> str:

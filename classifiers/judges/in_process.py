@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import takewhile
 from threading import Event
 from typing import Any
 
@@ -48,6 +49,7 @@ class InProcessModel:
         self._ends = _ends(model, tokenizer)
         control: dict[str, int] = tokenizer.get_added_vocab()
         self._channel, self._message = control.get(_CHANNEL), control.get(_MESSAGE)
+        self._control = frozenset(control.values())
         self._longest: int = model.config.get_text_config().max_position_embeddings
         self._name = f"{name} {digest_of_weights(model)}"
 
@@ -145,8 +147,10 @@ class InProcessModel:
         header = said[: start - 1]
         if self._channel not in header:
             return ""
-        name = header[len(header) - header[::-1].index(self._channel) :]
-        if str(self._tokenizer.decode(name)).split()[:1] != [_FINAL]:
+        named = header[len(header) - header[::-1].index(self._channel) :]
+        # What follows the name says of what type the answer is: `<|constrain|>json`.
+        name = list(takewhile(lambda token: token not in self._control, named))
+        if str(self._tokenizer.decode(name)).split() != [_FINAL]:
             return ""
         answer: str = self._tokenizer.decode(said[start:], skip_special_tokens=True)
         return answer

@@ -24,6 +24,11 @@ SAYS = {
         "Harmful request: no\nResponse refusal: no\nHarmful response: no",
         "yes",
     ),
+    "polyguard": (
+        "Harmful request: yes\nRequest safety violations: S9\nResponse refusal: no",
+        "Harmful request: no\nRequest safety violations: None\nResponse refusal: no",
+        "yes",
+    ),
     "granite-guardian": ("<score> yes </score>", "<score> no </score>", "yes"),
     "qwen3guard": (
         "Safety: Unsafe\nCategories: Violent",

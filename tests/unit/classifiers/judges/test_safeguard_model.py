@@ -19,7 +19,8 @@ from model_runner.harmony import load_harmony
 from model_runner.types import Effort, Prompt, Role
 from model_runner.types import Message as Said
 
-CONTROL = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>"]
+CONTROL = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|constrain|>", "<|return|>"]
+CONTROL += ["<|call|>"]
 # What the published template writes of a conversation without tools.
 TEMPLATE = """<|start|>system<|message|>You are ChatGPT, a large language model trained by OpenAI.
 Knowledge cutoff: 2024-06
@@ -181,6 +182,10 @@ async def test_thoughts_are_no_part_of_the_answer_that_is_scored(model, tokenize
     [
         (reply(1), '{"violation": 1, "rationale": "V1: why."}'),
         ("<|channel|>final <|message|>0", "0"),
+        ("<|channel|>final <|constrain|>json<|message|>0", "0"),
+        ("<|channel|>final<|constrain|>json<|message|>0", "0"),
+        ("<|channel|>final to=functions.say <|constrain|>json<|message|>0", ""),
+        ("<|channel|>finale<|message|>0", ""),
         ("<|channel|>final<|message|>1<|end|><|start|>assistant<|channel|>final<|message|>0", "0"),
         (reply(0, channel="analysis"), ""),
         (reply(0, channel="commentary to=functions.say"), ""),

@@ -19,6 +19,7 @@ CONTROL = {
     "shieldgemma": ["<bos>", "<start_of_turn>", "<end_of_turn>", "<eos>"],
     "wildguard": ["<s>", "[INST]", "[/INST]", "</s>"],
     "granite-guardian": ["<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>"],
+    "polyguard": ["<|im_start|>", "<|endoftext|>", "<|im_end|>"],
     "qwen3guard": ["<|im_start|>", "<think>", "</think>", "<|im_end|>"],
 }  # the last one ends an answer
 ARCHITECTURES = {
@@ -27,6 +28,7 @@ ARCHITECTURES = {
     "shieldgemma": "Gemma2",
     "wildguard": "Mistral",
     "granite-guardian": "Granite",
+    "polyguard": "Qwen2",
     "qwen3guard": "Qwen3",
 }
 _EXTRA = {
