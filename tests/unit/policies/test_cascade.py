@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from classifiers.types import UNSUPPORTED_LANGUAGE, Assessment, Passage, Source, Span, Verdict
@@ -477,6 +477,11 @@ def by_the_book(each, answers, text):
     return score, missing
 
 
+# A busy machine is no failure.
+patiently = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@patiently
 @given(RULE_LISTS, TABLES)
 def test_it_agrees_with_the_obvious_reading(rules, answers):
     expected = max(
@@ -487,6 +492,7 @@ def test_it_agrees_with_the_obvious_reading(rules, answers):
     assert decision_of(answers, rules).action is expected
 
 
+@patiently
 @given(RULE_LISTS, TABLES)
 def test_asking_in_rungs_and_asking_everybody_give_the_same_decision(rules, answers):
     lazy = decision_of(answers, rules)
@@ -499,6 +505,7 @@ def test_asking_in_rungs_and_asking_everybody_give_the_same_decision(rules, answ
     )
 
 
+@patiently
 @given(RULE_LISTS.flatmap(lambda rules: st.tuples(st.just(rules), st.permutations(rules))), TABLES)
 def test_the_order_of_rules_never_changes_the_action(orders, answers):
     one, other = orders
@@ -506,6 +513,7 @@ def test_the_order_of_rules_never_changes_the_action(orders, answers):
     assert decision_of(answers, one).action is decision_of(answers, other).action
 
 
+@patiently
 @given(RULE_LISTS, RULES, TABLES)
 def test_adding_a_rule_never_makes_a_decision_milder(rules, added, answers):
     before = decision_of(answers, rules)
@@ -514,6 +522,7 @@ def test_adding_a_rule_never_makes_a_decision_milder(rules, added, answers):
     assert after.action >= before.action
 
 
+@patiently
 @given(RULE_LISTS, TABLES, st.sampled_from(PLACES))
 def test_an_answer_that_does_not_come_is_never_milder_than_a_zero(rules, answers, place):
     zero = decision_of({**answers, place: 0.0}, rules)
@@ -522,6 +531,7 @@ def test_an_answer_that_does_not_come_is_never_milder_than_a_zero(rules, answers
         assert decision_of({**answers, place: silence}, rules).action >= zero.action
 
 
+@patiently
 @given(RULE_LISTS, TABLES)
 def test_without_judges_no_rule_forgets_what_the_classifiers_saw(rules, answers):
     judged = [
@@ -537,6 +547,7 @@ def test_without_judges_no_rule_forgets_what_the_classifiers_saw(rules, answers)
     assert decision_of(down, judged).action >= decision_of(down, flat).action
 
 
+@patiently
 @given(RULE_LISTS, TABLES)
 def test_nobody_is_asked_the_same_thing_twice_and_no_judge_without_a_doubt(rules, answers):
     table, mine = Table(answers), policy(*rules)
