@@ -152,6 +152,11 @@ def no_placeholder(value: str) -> bool:
     return value.lower().strip("[]()%_-") not in known and len(set(value)) > 3
 
 
+def mailbox(address: str) -> bool:
+    """Return whether somebody may read what is sent to `address`: not `git@github.com`."""
+    return not address.lower().startswith("git@")
+
+
 def said_address(said: str) -> bool:
     """Return whether `ada at example dot com` is an address, not `look at the dot com boom`."""
     _, _, domain = " ".join(re.findall(r"[a-z0-9]+", said.lower())).partition(" at ")
@@ -180,6 +185,7 @@ CHECKS: Mapping[str, Callable[[str], bool]] = {
     "no_placeholder": no_placeholder,
     "card": card,
     "hardware_address": hardware_address,
+    "mailbox": mailbox,
     "said_address": said_address,
     "bitcoin": bitcoin,
     "ethereum": ethereum,
