@@ -177,9 +177,6 @@ class Gateway:
             if entry["type"] == "request.admitted" and entry["request"]["endpoint"] == endpoint
         ][-1]
 
-    def _first_key_is_written(self):
-        return self._first_key.exists() and self._first_key.read_text().endswith("\n")
-
     @property
     def _first_key(self):
         return self.settings.home / "keys" / "first-api-key"
