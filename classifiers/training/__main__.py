@@ -40,13 +40,20 @@ def main() -> None:
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     if not asked.from_runs:
         taught = [example for example in examples if not set_aside(example)]
-        for tensors in _train(taught, seeds, asked.passes):
+        begin = safetensors.torch.load_file(asked.begin) if asked.begin else None
+        schedule = Schedule(passes=asked.passes, rate=asked.rate, head_rate=5 * asked.rate)
+        for tensors in _train(taught, seeds, schedule, begin):
             safetensors.torch.save_file(tensors, asked.runs)  # what an interrupted run leaves
     tensors = safetensors.torch.load_file(asked.runs)
     _publish(asked, tensors, examples)
 
 
-def _train(examples: list[Example], seeds: list[int], passes: int) -> Iterator[dict[str, Tensor]]:
+def _train(
+    examples: list[Example],
+    seeds: list[int],
+    schedule: Schedule,
+    begin: dict[str, Tensor] | None,
+) -> Iterator[dict[str, Tensor]]:
     """Yield the average of the runs so far, after each."""
     tokenizer = Tokenizer.from_file(str(base_folder() / "tokenizer.json"))
     tokenizer.no_truncation()
@@ -57,7 +64,7 @@ def _train(examples: list[Example], seeds: list[int], passes: int) -> Iterator[d
     print(f"{len(rows.states)} tokens", flush=True)
     runs: list[dict[str, Tensor]] = []
     for seed in seeds:
-        runs.append(fit(bert, rows, seed, Schedule(passes=passes)))
+        runs.append(fit(bert, rows, seed, schedule, begin))
         yield {key: value.contiguous() for key, value in merged(bert, average(runs)).items()}
 
 
@@ -90,6 +97,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--passes", type=int, default=2)
+    parser.add_argument("--rate", type=float, default=1.5e-4, help="of the highest layer")
+    parser.add_argument("--begin", type=Path, help="earlier `--runs` to begin at")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--runs", type=Path, default=Path("encoder-runs.safetensors"))

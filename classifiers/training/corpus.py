@@ -120,8 +120,12 @@ def _slipped(text: str, rng: random.Random) -> str:
 
 
 def weights(examples: Sequence[Example]) -> list[float]:
-    """Return how much each example counts: large sources less, so that none sets the tone."""
+    """Return how much each example counts: large sources less, so that none sets the tone.
+
+    What was written by hand comes in small groups, what was drawn from templates in large
+    ones, and a template says little new each time.
+    """
     sizes = Counter(example.source for example in examples)
-    raw = [(400 / max(400, sizes[example.source])) ** 0.4 for example in examples]
+    raw = [(60 / max(60, sizes[example.source])) ** 0.4 for example in examples]
     mean = sum(raw) / len(raw)
     return [weight / mean for weight in raw]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -114,10 +114,26 @@ def padded(shown: Sequence[tuple[Sequence[int], int]]) -> tuple[Tensor, Tensor, 
     return ids, segments, mask
 
 
-def fit(bert: BertModel, rows: Rows, seed: int, schedule: Schedule) -> dict[str, Tensor]:
-    """Train once; returns the upper part's weights, averaged over the last half of training."""
+def fit(
+    bert: BertModel,
+    rows: Rows,
+    seed: int,
+    schedule: Schedule,
+    begin: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """Train once; returns the upper part's weights, averaged over the last half of training.
+
+    Args:
+        bert: Where the layers begin.
+        rows: What is taught.
+        seed: Of the order, the dropout and the head.
+        schedule: How long and how hard.
+        begin: The whole encoder's weights, as `merged` makes them, to begin at instead.
+    """
     torch.manual_seed(seed)
     upper = Upper(copy.deepcopy(bert)).train()
+    if begin is not None:
+        upper.load_state_dict(parted(begin))
     optimizer = torch.optim.AdamW(_groups(upper, schedule), weight_decay=0.01, fused=True)
     plan = [batch for _ in range(schedule.passes) for batch in _batches(rows, schedule)]
     scheduler = torch.optim.lr_scheduler.LambdaLR(
@@ -216,3 +232,16 @@ def merged(bert: BertModel, upper: dict[str, Tensor]) -> dict[str, Tensor]:
         else:
             whole[f"head.{key}"] = value
     return whole
+
+
+def parted(whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the upper part's weights of `whole`: what `merged` put together."""
+    found: dict[str, Tensor] = {}
+    for key, value in whole.items():
+        if key.startswith("head."):
+            found[key.removeprefix("head.")] = value
+        elif key.startswith("encoder.layer."):
+            index, _, name = key.removeprefix("encoder.layer.").partition(".")
+            if int(index) >= FROZEN_LAYERS:
+                found[f"layers.{int(index) - FROZEN_LAYERS}.{name}"] = value
+    return found
