@@ -96,7 +96,8 @@ class PolicySubject:
             *((each.name, each.digest) for each in everyone),
         )
         self.digest = digest_of(self.parts)
-        self._own = frozenset(panel.covered) | frozenset(panel.on_request)
+        judged = {rule.category for rules in policy.choosy_at.values() for rule in rules}
+        self._own = frozenset(panel.covered) | (frozenset(panel.on_request) & judged)
         self.categories = self._own | {DECISION} | ({ANY} if _harms(self._own) else frozenset())
 
     async def ask(self, row: Row) -> Answer:
@@ -106,11 +107,14 @@ class PolicySubject:
         assessment = await assess(self._panel, self._policy, stage, (_passage(row),))
         decision = evaluate(self._policy, stage, assessment)
         duration_ms = (perf_counter() - started) * 1000
-        # What nobody was asked about because nothing hung on it is not missing.
-        scores = {**dict.fromkeys(self._own, 0.0), **decision.scores}
-        answer = _answer(scores, self._own, assessment, duration_ms)
+        # A judge that was not asked because nothing hung on it is not missing; one that no
+        # rule asks at this stage is.
+        asked = {rule.category for rule in self._policy.choosy_at[stage]}
+        unasked = self._own - frozenset(self._panel.covered) - asked
+        answer = _answer(decision.scores, self._own, assessment, duration_ms)
         held = {DECISION: _held(decision)} if not decision.released else {}
-        return Answer({**answer.scores, **held}, duration_ms, answer.errors)
+        silent: dict[str, float | None] = dict.fromkeys(unasked)
+        return Answer({**answer.scores, **silent, **held}, duration_ms, answer.errors)
 
     async def aclose(self) -> None:
         """Do nothing."""

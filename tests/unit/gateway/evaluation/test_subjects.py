@@ -134,6 +134,45 @@ async def test_a_policy_judges_at_the_stage_of_the_row():
     assert "decision" not in answer.scores  # the rule is about input
 
 
+def with_judge(policy, *, violence):
+    panel = Panel([Says("a@1", violence=violence)], [Says("judge@1", hate=0.7, sexual=0.7)])
+    return PolicySubject(parse_policy(policy.encode()).policy, panel)
+
+
+JUDGED = POLICY.replace(
+    "rules:",
+    """  hate: {severity: high}
+rules:
+  - id: no-hate
+    category: hate
+    classifiers: [judge]
+    stages: [input]
+    bands: [{gte: 0.8, actions: [block]}]
+    tests:
+      - {name: at it, given: {stage: input, scores: {hate: 0.8}}, expect: block}""",
+)
+
+
+async def test_a_policy_answers_for_what_its_rules_ask_judges():
+    subject = with_judge(JUDGED, violence=0.1)
+
+    answer = await subject.ask(Row("text", {}))
+
+    assert subject.categories == {"violence", "hate", "any", "decision"}
+    assert answer.scores == {"violence": 0.1, "hate": 0.7, "any": 0.7}
+
+
+async def test_what_no_rule_asks_at_a_stage_has_no_score_there():
+    answer = await with_judge(JUDGED, violence=0.1).ask(Row("text", {}, Source.FINAL))
+
+    assert answer.scores["hate"] is None
+    assert answer.scores["any"] == 0.1
+
+
+def test_a_judge_that_no_rule_names_is_not_answered_for():
+    assert with_judge(POLICY, violence=0.1).categories == {"violence", "any", "decision"}
+
+
 def test_a_policy_is_known_by_its_digest_and_its_classifiers():
     subject = policy_over(Says("a@1", violence=0.1))
 
