@@ -23,6 +23,7 @@ _INK, _FAINT, _SOFT = "#010203", "#010204", "#010205"
 _MARKERS = {_INK: "var(--ink)", _FAINT: "var(--faint)", _SOFT: "var(--soft)"} | {
     f"#01030{number}": f"var(--series-{number})" for number in range(SERIES)
 }
+_STROKES = ("-", (0, (6, 3)), (0, (2, 2)))
 _SIZE = (4.2, 3.4)  # inches; only the shape matters, the page sets the width
 
 
@@ -69,7 +70,12 @@ def _picture(draw: Any, measured: Sequence[Measured], salt: str) -> str:  # noqa
         axes.set(xlim=(0, 1), ylim=(0, 1.02), aspect="auto")
         axes.grid(visible=True)
         for number, each in enumerate(measured):
+            before = len(axes.lines)
             draw(axes, each, f"#01030{number % SERIES}")
+            # Where two lines lie on each other, the lower one shows in the gaps.
+            for line in axes.lines[before:]:
+                if line.get_linestyle() == "-":
+                    line.set_linestyle(_STROKES[number % len(_STROKES)])
         written = io.StringIO()
         figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     return _in_page_colours(written.getvalue())
