@@ -149,7 +149,7 @@ def no_placeholder(value: str) -> bool:
         "token",
         "port",
     }
-    return value.lower().strip("[]()%_-") not in known and len(set(value)) > 3
+    return value.lower().strip("[](){}<>$%_-") not in known and len(set(value)) > 3
 
 
 def mailbox(address: str) -> bool:

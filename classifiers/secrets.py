@@ -119,7 +119,7 @@ _DETECTORS = (
 
 # `name = "value"`, where the name is that of a secret and the value one word.
 _ASSIGNED = re2.compile(
-    r"(?i)(?:key|token|secret|passw(?:or)?d|passphrase|credential|auth|signature)s?[\"'\]]{0,2}"
+    r"(?i)(?:key|token|secret|passw(?:or)?d|passphrase|credential|auth)s?[\"'\]]{0,2}"
     r"\s{0,3}(?:=>|:=|=|:)\s{0,3}[\"'`]?([0-9A-Za-z+/=_-]{16,256})"
 )
 _HEX = re.compile("[0-9a-fA-F]+")
