@@ -85,7 +85,12 @@ def public_ip(address: str) -> bool:
 
 
 def phone(number: str) -> bool:
-    """Return whether `number` has as many digits as E.164 and national plans allow: 8 to 15."""
+    """Return whether `number` has as many digits as E.164 and national plans allow: 8 to 15.
+
+    A date, such as `2021-03-15 12`, has as many, and is none.
+    """
+    if re.match(r"(?:19|20)\d\d-\d\d-\d\d\b", number):
+        return False
     return 8 <= sum(character.isdigit() for character in number) <= 15
 
 
