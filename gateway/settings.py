@@ -87,8 +87,11 @@ class Settings(BaseSettings):
     ] = "baseline"
     classifiers: Annotated[
         tuple[str, ...],
-        Field(description="Names of the classifiers on the panel, as a JSON list."),
-    ] = ("patterns",)
+        Field(
+            description="Names of the classifiers on the panel, as a JSON list. The baseline "
+            "needs these two: what nobody reads for is stopped."
+        ),
+    ] = ("patterns", "encoder")
     judges_file: Annotated[
         str,
         Field(description="A TOML file that says which judges there are; empty means none."),

@@ -84,7 +84,9 @@ def _publish(
     calibration = calibrate(sets, aside)
     provenance = {
         "base": "all-MiniLM-L6-v2, Apache-2.0",
-        "trained": f"{len(examples)} examples, seeds {asked.seeds}, {asked.passes} passes",
+        "trained": f"{len(examples)} examples, seeds {asked.seeds}, passes {asked.passes}, "
+        f"rate {asked.rate:g}",
+        "begun": asked.begun,
         "calibrated": "Platt scaling on the validation sets and rows set aside, harm at 1 in 10",
         "thresholds": "benign texts of arena-hard v2, FuzzyAI and XSafety (English)",
     }
@@ -99,6 +101,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--rate", type=float, default=1.5e-4, help="of the highest layer")
     parser.add_argument("--begin", type=Path, help="earlier `--runs` to begin at")
+    parser.add_argument("--begun", default="at the base", help="what `--begin` is, for the record")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--runs", type=Path, default=Path("encoder-runs.safetensors"))

@@ -8,8 +8,11 @@ the same for a frequent harm and a rare one.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -52,9 +55,12 @@ def score(model: Model, examples: Sequence[Example], most: int = 16) -> Scored:
         for shown in model.windows(example.kind, example.text[:100_000], example.prompt, most)
     ]
     logits = np.full((len(examples), len(HEADS)), -math.inf)
-    for batch in _batches(jobs):
-        for (index, _), row in zip(batch, model.run([shown for _, shown in batch]), strict=True):
-            logits[index] = np.maximum(logits[index], row)
+    batches = list(_batches(jobs))
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # a run has one thread of its own
+        rows = threads.map(lambda batch: model.run([shown for _, shown in batch]), batches)
+        for batch, found in zip(batches, rows, strict=True):
+            for (index, _), row in zip(batch, found, strict=True):
+                logits[index] = np.maximum(logits[index], row)
     return Scored(examples, logits)
 
 
@@ -71,8 +77,16 @@ def calibrate(sets: Mapping[str, Scored], aside: Scored) -> dict[str, dict[str, 
         sets: The validation sets by name, none of them trained on.
         aside: Rows of the training sources that were not trained on. Where no validation
             set labels a head they are all there is, which flatters it.
+
+    Returns:
+        A head without a positive example to fit takes the medians of the others.
     """
-    return {head: _platt(*_pooled([*sets.values(), aside], head)) for head in HEADS}
+    pairs = {head: _pooled([*sets.values(), aside], head) for head in HEADS}
+    fitted = {head: _platt(*pair) for head, pair in pairs.items() if pair[0].any()}
+    usual = {
+        name: round(median(one[name] for one in fitted.values()), 4) for name in ("slope", "offset")
+    }
+    return {head: fitted.get(head, usual) for head in HEADS}
 
 
 def _pooled(parts: Sequence[Scored], head: str) -> tuple[Floats, Floats]:

@@ -3,15 +3,16 @@
 import pytest
 
 from classifiers.panel import Panel
-from classifiers.patterns import Patterns
+from classifiers.registry import build
 from classifiers.types import Passage, Source
+from gateway.settings import Settings
 from policies.evaluate import evaluate
 from policies.lint import lint
 from policies.load import BUILTIN, PolicyError, builtin_names, failure, load_policy, read_policy
 from policies.testing import judge_of, run_score_tests, run_text_tests
 from policies.types import STAGE_OF, Action
 
-PANEL = Panel([Patterns()])
+PANEL = Panel(build(Settings().classifiers))
 JUDGE = judge_of(PANEL)
 
 
