@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from classifiers import encoder_weights
 from classifiers.batching import Batcher
-from classifiers.encoder_model import Model
+from classifiers.encoder_model import Model, coherent
 from classifiers.encoder_text import Kind, Shown
 from classifiers.language import supported
 from classifiers.types import UNSUPPORTED_LANGUAGE, Passage, Source, Verdict
@@ -120,7 +120,8 @@ class Encoder:
         finally:
             for job in jobs:
                 job.cancel()  # of those that are done nothing is left to cancel
-        return _sigmoid(logits * self._slopes + self._offsets).max(axis=0), trouble
+        log_odds = coherent(self._heads, logits * self._slopes + self._offsets)
+        return _sigmoid(log_odds).max(axis=0), trouble
 
     def _prepare(self, kind: Kind, text: str, prompt: str) -> tuple[list[Shown], str | None]:
         shown = self._model.windows(kind, text[:LONGEST], prompt, MOST_WINDOWS + 1)

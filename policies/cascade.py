@@ -164,8 +164,12 @@ def read(rule: Rule, found: Found, assessment: Assessment) -> Reading:
         whole.hear([verdict for _, verdict in heard if counts(rule, verdict, assessment)])
         return whole
     whole = Reading(score=None)
+    told = 0
     for _, part in read_each(rule, found, assessment):
         whole.merge(part)
+        told += 1
+    if told < len(assessment.passages):
+        whole.merge(Reading())  # of a passage that nobody heeded
     if not everywhere and not assessment.passages:
         whole.missing.add(NOT_ASKED)  # about nothing, too
     if whole.score is None and not whole.missing:

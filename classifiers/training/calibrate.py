@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 import numpy.typing as npt
 
-from classifiers.encoder_model import Model
+from classifiers.encoder_model import Model, coherent
 from classifiers.encoder_text import Shown
 from classifiers.training.example import HEADS, Example
 
@@ -106,9 +106,14 @@ def _platt(labels: Floats, logits: Floats) -> dict[str, float]:
     }
 
 
-def probabilities(logits: Floats, calibration: Mapping[str, float]) -> Floats:
-    """Return calibrated scores in [0, 1] for one head's logits."""
-    return np.asarray(1 / (1 + np.exp(-(calibration["slope"] * logits + calibration["offset"]))))
+def scores(part: Scored, head: str, calibration: Mapping[str, Mapping[str, float]]) -> Floats:
+    """Return the scores that serving would give, (examples,): calibrated and coherent."""
+    log_odds = [
+        calibration[each]["slope"] * part.logits[:, index] + calibration[each]["offset"]
+        for index, each in enumerate(HEADS)
+    ]
+    found = coherent(HEADS, np.stack(log_odds, axis=1))[:, HEADS.index(head)]
+    return np.asarray(1 / (1 + np.exp(-found)))
 
 
 def thresholds(
@@ -116,10 +121,9 @@ def thresholds(
 ) -> dict[str, dict[str, float]]:
     """Return, for each head and rate, the score that this share of benign texts reaches."""
     found: dict[str, dict[str, float]] = {}
-    for index, head in enumerate(HEADS):
-        benign = np.concatenate([sets[name].logits[:, index] for name in BENIGN_SETS])
-        scores = probabilities(benign, calibration[head])
+    for head in HEADS:
+        benign = np.concatenate([scores(sets[name], head, calibration) for name in BENIGN_SETS])
         found[head] = {
-            f"{100 * rate:g} %": round(float(np.quantile(scores, 1 - rate)), 4) for rate in RATES
+            f"{100 * rate:g} %": round(float(np.quantile(benign, 1 - rate)), 4) for rate in RATES
         }
     return found

@@ -118,7 +118,7 @@ def _shared(rows: Rows, known: Sequence[Sample], chosen: npt.NDArray[np.int64]) 
     Its names, its turns of phrase and its layout tell where a text is from, which is not
     what is to be learned.
     """
-    from scipy import sparse  # type: ignore[import-untyped] # scipy ships no types
+    from scipy import sparse
 
     features = rows.features[chosen]
     sources = [known[index].source for index in rows.owners[chosen]]

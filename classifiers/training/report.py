@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from classifiers.training.calibrate import BENIGN_SETS, Scored, probabilities
+from classifiers.training.calibrate import BENIGN_SETS, Scored, scores
 from classifiers.training.example import HEADS
 from classifiers.training.measure import Floats, measure, reliability, share_at_least
 
@@ -45,13 +45,9 @@ def write_report(
     _pictures(folder, sets, aside, calibration)
 
 
-def _scores(part: Scored, head: str, calibration: Calibration) -> Floats:
-    return probabilities(part.logits[:, HEADS.index(head)], calibration[head])
-
-
 def _limits(sets: Mapping[str, Scored], head: str, calibration: Calibration) -> list[float]:
     """Return the scores that 1 % and 3 % of the benign validation texts reach."""
-    benign = np.concatenate([_scores(sets[name], head, calibration) for name in BENIGN_SETS])
+    benign = np.concatenate([scores(sets[name], head, calibration) for name in BENIGN_SETS])
     return [float(np.quantile(benign, 1 - rate)) for rate in RATES]
 
 
@@ -65,7 +61,7 @@ def _by_source(sets: Mapping[str, Scored], calibration: Calibration) -> Iterator
     for name, part in sets.items():
         labels, _ = part.of("any")
         cells = [
-            _both(_scores(part, head, calibration), limits)
+            _both(scores(part, head, calibration), limits)
             for head, limits in (("any", harm), ("prompt_injection", attack))
         ]
         labelled = f"{labels.mean():.0%}" if len(labels) else "not labelled"
@@ -79,8 +75,8 @@ def _by_source(sets: Mapping[str, Scored], calibration: Calibration) -> Iterator
     yield ""
 
 
-def _both(scores: Floats, limits: Sequence[float]) -> str:
-    at_1, at_3 = (share_at_least(scores, limit) for limit in limits)
+def _both(found: Floats, limits: Sequence[float]) -> str:
+    at_1, at_3 = (share_at_least(found, limit) for limit in limits)
     return f"{at_1:.1%} ({at_3:.1%})"
 
 
@@ -94,8 +90,8 @@ def _by_head(sets: Mapping[str, Scored], aside: Scored, calibration: Calibration
     for head in HEADS:
         labels, _ = aside.of(head)
         known = [i for i, e in enumerate(aside.examples) if head in e.labels]
-        scores = _scores(aside, head, calibration)[known]
-        at_1, at_3 = (measure(labels, scores, t) for t in _limits(sets, head, calibration))
+        found = scores(aside, head, calibration)[known]
+        at_1, at_3 = (measure(labels, found, t) for t in _limits(sets, head, calibration))
         figures = at_1.auprc, at_1.auroc, at_1.precision, at_1.recall, at_3.recall
         yield _row(f"`{head}`", str(at_1.positives), str(at_1.negatives), *map(_number, figures))
     yield ""
@@ -105,14 +101,14 @@ def _look_alikes(
     sets: Mapping[str, Scored], apart: Scored, calibration: Calibration
 ) -> Iterator[str]:
     limit_1, limit_3 = _limits(sets, "any", calibration)
-    scores = _scores(apart, "any", calibration)
+    scored = scores(apart, "any", calibration)
     kinds: dict[str, list[float]] = defaultdict(list)
-    for example, score in zip(apart.examples, scores.tolist(), strict=True):
+    for example, score in zip(apart.examples, scored.tolist(), strict=True):
         kinds[example.source].append(score)
     yield "## Look-alikes written apart, and their harmful twins"
     yield ""
     labels = np.array([e.labels["any"] for e in apart.examples])
-    found = measure(labels, scores, limit_1)
+    found = measure(labels, scored, limit_1)
     yield f"AUROC {_number(found.auroc)}. Share flagged by `any`:"
     yield ""
     yield from _header("kind", "safe at 1 %", "twins at 1 %", "safe at 3 %", "twins at 3 %")
@@ -150,15 +146,21 @@ def _pictures(
 
     figure, axes = pyplot.subplots(3, 6, figsize=(15, 8), sharex=True, sharey=True)
     for axis, head in zip(axes.flat, HEADS, strict=True):
-        parts = [*sets.values(), aside]
-        pairs = [part.of(head) for part in parts]
-        labels = np.concatenate([labels for labels, _ in pairs])
-        scores = probabilities(np.concatenate([p[1] for p in pairs]), calibration[head])
+        labels, found = _known([*sets.values(), aside], head, calibration)
         axis.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-        axis.plot(*reliability(labels, scores), marker="o", markersize=3)
+        axis.plot(*reliability(labels, found), marker="o", markersize=3)
         axis.set_title(head, fontsize=9)
     figure.supxlabel("score")
     figure.supylabel("share that is harmful (validation sets and rows set aside)")
     figure.tight_layout()
     figure.savefig(folder / "reliability.png", dpi=80)
     pyplot.close(figure)
+
+
+def _known(parts: Sequence[Scored], head: str, calibration: Calibration) -> tuple[Floats, Floats]:
+    """Return labels and scores of all examples whose label for `head` is known."""
+    rows = [[i for i, e in enumerate(part.examples) if head in e.labels] for part in parts]
+    found = [
+        scores(part, head, calibration)[known] for part, known in zip(parts, rows, strict=True)
+    ]
+    return np.concatenate([part.of(head)[0] for part in parts]), np.concatenate(found)

@@ -29,7 +29,7 @@ async def test_the_moderation_endpoint_scores_texts(gateway):
     bomb, nothing = await asked(gateway, Row(BOMB, {}), Row("What a day", {}))
 
     assert bomb.scores["any"] == bomb.scores["illicit/violent"] >= 0.9
-    assert nothing.scores.get("any", 0.0) == 0.0
+    assert nothing.scores.get("any", 0.0) < 0.2
     assert bomb.errors == nothing.errors == ()
     assert bomb.duration_ms > 0
 
@@ -39,7 +39,7 @@ async def test_it_is_known_by_its_policy_and_its_classifiers(gateway):
     await subject.aclose()
 
     names = [name.partition(" ")[0] for name, _ in subject.parts]
-    assert names == ["policy", "patterns@1", "model"]
+    assert names == ["policy", "patterns@1", "encoder@1", "model"]
     assert subject.parts[0][1] == gateway.services.policies.current.digest
     assert subject.name == f"{gateway.address}/v1/responses"
 
@@ -57,7 +57,8 @@ async def test_a_reply_that_is_refused_holds_its_prompt_back(gateway):
 
     [story] = await asked(gateway, Row("Tell me a story", {}), model=MODEL)
 
-    assert story.scores == {"decision": 1.0}  # and no score: those are the prompt's
+    assert story.scores["decision"] == 1.0
+    assert story.scores["any"] < 0.2  # which is the prompt's
 
 
 async def test_what_is_answered_is_let_through(gateway):

@@ -89,9 +89,13 @@ def chunks(text, sizes):
 
 
 def judged_chars(answer):
-    """How much of the reply was read by every classifier and allowed."""
+    """How much of the reply was read by every classifier that knows the language, and allowed."""
     return sum(
-        min(receipt["scanned_chars"] for receipt in entry["classifiers"])
+        min(
+            receipt["scanned_chars"]
+            for receipt in entry["classifiers"]
+            if receipt["error"] != "unsupported_language"
+        )
         for entry in answer.log
         if entry["type"] == "decision.recorded"
         and entry["decision"]["stage"] == "output"

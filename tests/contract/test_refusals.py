@@ -125,7 +125,7 @@ def test_every_surface_takes_and_records_the_same_decision(gateway, stage):
 
 
 def test_a_flag_a_warning_and_a_redaction_are_the_same_decision_everywhere(gateway):
-    replies = [final("Pay with 4111 1111 1111 1111 today."), DONE]
+    replies = [final("I am so sorry. Please call 988. Your card is 4111 1111 1111 1111."), DONE]
     taken, texts = {}, set()
     for surface in SURFACES:
         gateway.script(*replies)
@@ -133,7 +133,7 @@ def test_a_flag_a_warning_and_a_redaction_are_the_same_decision_everywhere(gatew
         taken[surface] = answer.decisions
         texts.add(answer.text)
 
-    assert texts == {"Pay with [card] today."}
+    assert texts == {"I am so sorry. Please call 988. Your card is [card]."}
     assert [stage for stage, *_ in taken["chat"]] == ["input", "output"]
     assert len(set(map(str, taken.values()))) == 1, taken
 

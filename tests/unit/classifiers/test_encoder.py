@@ -6,6 +6,7 @@ import pytest
 
 from classifiers import encoder as encoder_module
 from classifiers.encoder import HIGH, TOO_LONG, Encoder
+from classifiers.encoder_model import coherent
 from classifiers.encoder_text import Kind
 from classifiers.panel import Panel
 from classifiers.training.example import HEADS
@@ -71,7 +72,7 @@ async def test_the_highest_score_of_the_windows_counts(encoder):
     whole = await scores(encoder, user(text))
     windows = encoder._model.windows(Kind.PROMPT, text, "", 100)
     logits = np.stack([encoder._model.run([window])[0] for window in windows])
-    best = 1 / (1 + np.exp(-logits.max(axis=0)))
+    best = (1 / (1 + np.exp(-coherent(HEADS, logits)))).max(axis=0)
     for head, score in zip(HEADS, best, strict=True):
         assert whole.get(head, 0.0) == pytest.approx(score, abs=2e-3)
 

@@ -69,7 +69,7 @@ def test_a_pinned_file_that_is_no_safetensors_is_refused(folder):
 def test_another_calibration_is_another_digest(folder):
     before = read(folder).digest
     text = (folder / DESCRIPTION).read_text()
-    (folder / DESCRIPTION).write_text(text.replace("slope = 1.0", "slope = 1.5", 1))
+    (folder / DESCRIPTION).write_text(text.replace("1.0", "1.5", 1))
     assert read(folder).digest != before
 
 

@@ -124,6 +124,7 @@ def missing(classifiers, judges=()):
         classifiers=frozenset({"encoder"}),
         rungs=(Rung("safeguard", 0.4),),
     )
+    structlog.reset_defaults()  # another test may have asked for errors alone
     with structlog.testing.capture_logs() as logs:
         warn_of_missing(Policy("acme", "1.0.0", "00", (rule,)), Panel(classifiers, judges))
     return [(entry["event"], entry["rule"], entry["classifiers"]) for entry in logs]
