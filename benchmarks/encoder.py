@@ -33,8 +33,8 @@ UNDER_LOAD = 3_000  # texts
 
 
 def text(rng: random.Random, words: int) -> str:
-    """Return so many words that no other call had in this order."""
-    return " ".join(rng.choice(WORDS) for _ in range(words)) + f" {rng.random()}"
+    """Return so many words; that another call had them in this order is most unlikely."""
+    return " ".join(rng.choice(WORDS) for _ in range(words))
 
 
 async def alone(encoder: Encoder, rng: random.Random, words: int) -> list[float]:
