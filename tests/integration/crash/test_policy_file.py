@@ -1,4 +1,5 @@
 import os
+import re
 
 import pytest
 
@@ -8,6 +9,7 @@ from policies.load import BUILTIN
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(200)]
 
+NEXT = "99.0.0"
 GOOD = (BUILTIN / "baseline.yaml").read_text()
 
 
@@ -45,8 +47,8 @@ async def test_a_policy_file_broken_while_running_leaves_the_last_good_one_in_fo
     policy_file("apiVersion: ostiary/v1\nkind: [Policy\n")
     status, kept = await readyz(gateway, lambda policy: policy["refused_file"])
     blocked = await ask(gateway, Question(prompt=HARMFUL))
-    policy_file(GOOD.replace("version: 1.0.0", "version: 1.0.1"))
-    _, fixed = await readyz(gateway, lambda policy: policy["version"] == "1.0.1")
+    policy_file(re.sub(r"(?m)^  version: .*$", f"  version: {NEXT}", GOOD, count=1))
+    _, fixed = await readyz(gateway, lambda policy: policy["version"] == NEXT)
 
     assert status == 200
     assert "policy.yaml:3:1: " in kept["refused_file"]
