@@ -29,7 +29,7 @@ from classifiers.batching import Batcher
 from classifiers.encoder_model import Model, coherent
 from classifiers.encoder_text import Kind, Shown
 from classifiers.language import supported
-from classifiers.types import UNSUPPORTED_LANGUAGE, Passage, Source, Verdict
+from classifiers.types import TOO_LONG, UNSUPPORTED_LANGUAGE, Passage, Source, Verdict
 
 LONGEST = 1 << 20  # code points of one passage that are looked at
 MOST_WINDOWS = 512  # of one passage: about 65,000 tokens
@@ -38,8 +38,6 @@ CACHED = 8192  # passages whose scores are kept
 LONG = 2_000  # code points from which a text is prepared off the event loop
 QUIET = 0.001  # below it a score is not worth a record
 HIGH = 0.5  # a score that counts in whatever language
-
-TOO_LONG = "too_long"
 
 _KINDS: Mapping[Source, Kind] = {
     Source.SYSTEM: Kind.PROMPT,

@@ -27,7 +27,7 @@ import re2
 from classifiers.checksums import CHECKS
 from classifiers.decode import Decoded, decoded
 from classifiers.normalize import Form, forms
-from classifiers.types import Passage, Source, Span, Verdict
+from classifiers.types import TOO_LONG, Passage, Source, Span, Verdict
 
 PATTERNS = Path(__file__).with_name("patterns.toml")
 
@@ -44,8 +44,6 @@ LIMIT = 4 * 1024 * 1024
 # A category found more often than this in one passage is found everywhere: its verdict has
 # no spans, which says just that, and its patterns are not looked for any further.
 MAX_SPANS = 1000
-
-TOO_LONG = "too_long"
 
 # By category: the score, and the spans as a set that keeps its order.
 _Found = dict[str, tuple[float, dict[Span, None]]]

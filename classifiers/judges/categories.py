@@ -6,23 +6,9 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-# The names of the moderation API, and what Ostiary watches besides.
-MODERATION = (
-    "harassment",
-    "harassment/threatening",
-    "hate",
-    "hate/threatening",
-    "illicit",
-    "illicit/violent",
-    "self-harm",
-    "self-harm/instructions",
-    "self-harm/intent",
-    "sexual",
-    "sexual/minors",
-    "violence",
-    "violence/graphic",
-)
-KNOWN = frozenset({*MODERATION, "any", "bio", "cyber", "ai_self_improvement", "prompt_injection"})
+from classifiers.categories import HEADS
+
+KNOWN = frozenset(HEADS)
 
 # A category of the operator's own, for a written policy of the operator's own.
 _OWN = re.compile(r"custom/[a-z0-9][a-z0-9._-]{0,56}")

@@ -10,8 +10,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from classifiers.categories import MODERATION
 from classifiers.judges.asking import Turns
-from classifiers.judges.categories import MODERATION
 from classifiers.judges.content import tail, windows
 from classifiers.judges.service import Service
 from classifiers.judges.text_model import MALFORMED, TOO_LONG, TextModelError

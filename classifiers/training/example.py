@@ -5,32 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from classifiers.categories import HEADS
 from classifiers.encoder_text import Kind
 
 __all__ = ["HEADS", "Example", "Kind"]
-
-# In the order of the encoder's outputs. `any` is harm of any sort; the last is an attack
-# on the system rather than a harm, and `any` says nothing about it.
-HEADS = (
-    "any",
-    "harassment",
-    "harassment/threatening",
-    "hate",
-    "hate/threatening",
-    "illicit",
-    "illicit/violent",
-    "self-harm",
-    "self-harm/instructions",
-    "self-harm/intent",
-    "sexual",
-    "sexual/minors",
-    "violence",
-    "violence/graphic",
-    "bio",
-    "cyber",
-    "ai_self_improvement",
-    "prompt_injection",
-)
 
 
 @dataclass(frozen=True, slots=True)

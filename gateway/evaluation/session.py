@@ -12,8 +12,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+from classifiers.categories import HEADS
 from classifiers.patterns import Patterns
-from classifiers.training.example import HEADS
 from gateway.evaluation.journal import Journal
 from gateway.evaluation.labelled import Columns, labelled_set
 from gateway.evaluation.public import LAYOUTS, public_set

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from classifiers import encoder as encoder_module
-from classifiers.encoder import HIGH, TOO_LONG, Encoder
+from classifiers.encoder import HIGH, Encoder
 from classifiers.encoder_model import coherent
 from classifiers.encoder_text import Kind
 from classifiers.panel import Panel
 from classifiers.training.example import HEADS
-from classifiers.types import UNSUPPORTED_LANGUAGE, Passage, Source
+from classifiers.types import TOO_LONG, UNSUPPORTED_LANGUAGE, Passage, Source
 from tests.unit.classifiers.encoder_folder import write_tiny
 
 

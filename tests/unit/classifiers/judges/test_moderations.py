@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from classifiers.judges.categories import MODERATION
+from classifiers.categories import MODERATION
 from classifiers.judges.moderations import SAME, Moderations
 from classifiers.judges.service import Service
 from classifiers.types import Passage, Source
