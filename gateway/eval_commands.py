@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from gateway.eval_output import bars, disagreement, fail, rows, say, tell, tell_written
+from gateway.eval_output import bars, disagreement, tell, tell_written
+from gateway.terminal import NO, WRONG_USAGE, Json, fail, rows, say
 
 if TYPE_CHECKING:
     from gateway.evaluation.labelled import Columns
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from gateway.evaluation.who import Who
     from gateway.settings import Settings
 
-NO, WRONG_USAGE = 1, 2
 Answer = TypeVar("Answer")
 
 Names = list[str] | None
@@ -60,7 +60,6 @@ Floor = Annotated[
 Write = Annotated[Path | None, typer.Option("--write-policy", help="Put the threshold in here.")]
 Rule = Annotated[str | None, typer.Option(help="The rule it is for.")]
 Action = Annotated[str | None, typer.Option(help="The action it is for; else the strictest.")]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 app = typer.Typer(help="How well classifiers do on labelled sets.", no_args_is_help=True)
 

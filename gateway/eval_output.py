@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+from gateway.terminal import rows, say
 
 if TYPE_CHECKING:
     from gateway.evaluation.disagreement import Disagreement
     from gateway.evaluation.run import Progress
     from gateway.evaluation.session import Outcome
     from gateway.evaluation.summary import Measured
-
-WIDTH = 200  # of a table that is written into a file
 
 
 def tell(outcome: Outcome, *, as_json: bool) -> None:
@@ -58,30 +58,6 @@ def disagreement(each: Disagreement) -> dict[str, Any]:
     }
 
 
-def rows(found: list[dict[str, Any]], *, as_json: bool) -> None:
-    """Print a table, or a JSON object per line."""
-    if as_json:
-        for row in found:
-            typer.echo(json.dumps(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    if not found:
-        say("nothing found")
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in found[0]:
-        title = name.replace("_", " ")
-        table.add_column(title, overflow="fold", min_width=max(map(len, title.split())))
-    for row in found:
-        table.add_row(*(_cell(value) for value in row.values()))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)  # a file has no edge to fold at
-    console.print(table)
-
-
 @contextmanager
 def bars() -> Iterator[Progress]:
     """Yield what shows progress on standard error, one bar per set and subject."""
@@ -104,17 +80,6 @@ def bars() -> Iterator[Progress]:
         yield progress
 
 
-def say(message: str) -> None:
-    """Print a line on standard error."""
-    typer.echo(message, err=True)
-
-
-def fail(message: str, status: int) -> NoReturn:
-    """Print a line on standard error, and end."""
-    say(message)
-    raise SystemExit(status)
-
-
 def _line(each: Measured) -> dict[str, Any]:
     from gateway.evaluation.report import number, share, threshold
 
@@ -130,10 +95,3 @@ def _line(each: Measured) -> dict[str, Any]:
         "AUROC": number(each.auroc),
         "no answer": each.missing_positives + each.missing_negatives,
     }
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(each) for each in value)
-    # A set's name is not ours: brackets in it are no markup.
-    return "-" if value is None else str(value).replace("[", r"\[")

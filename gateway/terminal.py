@@ -1,0 +1,114 @@
+"""What all commands share: settings, the database, and how they speak and end.
+
+Results go to standard output, talk to standard error; the exit status is the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tomllib
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+    from gateway.store.session import Database
+
+NO, WRONG_USAGE = 1, 2
+WIDTH = 200  # of a table that is written into a file
+
+Answer = TypeVar("Answer")
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def read_settings() -> Settings:
+    """Return the settings; ends with status 2 and a line for each that is wrong."""
+    from pydantic import ValidationError
+    from pydantic_settings import SettingsError
+
+    from gateway.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as invalid:
+        for error in invalid.errors(include_url=False, include_input=False):
+            name = "_".join(["OSTIARY", *(str(step).upper() for step in error["loc"])])
+            say(f"{name}: {error['msg'].lower()}")
+        raise typer.Exit(WRONG_USAGE) from None
+    except SettingsError as unreadable:  # a list that is not JSON
+        fail(str(unreadable), WRONG_USAGE)
+    except tomllib.TOMLDecodeError as unreadable:
+        fail(f"{os.environ.get('OSTIARY_CONFIG', 'ostiary.toml')}: {unreadable}", WRONG_USAGE)
+
+
+def with_database(settings: Settings, ask: Callable[[Database], Awaitable[Answer]]) -> Answer:
+    """Return what `ask` makes of the migrated database."""
+    from gateway.store.session import Database
+
+    async def run() -> Answer:
+        database = Database(settings.resolved_database_url)
+        try:
+            await database.migrate()
+            return await ask(database)
+        finally:
+            await database.aclose()
+
+    return asyncio.run(run())
+
+
+def of_policy(work: Coroutine[Any, Any, Answer]) -> Answer:
+    """Return what `work` on a policy does; ends with its mistakes if it cannot be used."""
+    from policies.load import PolicyError
+
+    try:
+        return asyncio.run(work)
+    except PolicyError as error:
+        fail("\n".join(error.lines()), NO)
+    except ValueError as error:  # a setting: an unknown classifier, a judges file
+        fail(str(error), WRONG_USAGE)
+
+
+def rows(found: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print a table, or a JSON object per line."""
+    if as_json:
+        for row in found:
+            typer.echo(json.dumps(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    if not found:
+        say("nothing found")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in found[0]:
+        title = name.replace("_", " ")
+        table.add_column(title, overflow="fold", min_width=max(map(len, title.split())))
+    for row in found:
+        table.add_row(*(_cell(value) for value in row.values()))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH)  # a file has no edge to fold at
+    console.print(table)
+
+
+def say(message: str) -> None:
+    """Print a line on standard error."""
+    typer.echo(message, err=True)
+
+
+def fail(message: str, status: int) -> NoReturn:
+    """Print a line on standard error, and end."""
+    say(message)
+    raise SystemExit(status)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value)
+    # A set's name is not ours: brackets in it are no markup.
+    return "-" if value is None else str(value).replace("[", r"\[")
