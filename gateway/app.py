@@ -20,7 +20,7 @@ from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
 from gateway.api.services import Services
 from gateway.audit.ledger import Ledger
-from gateway.audit.records import policy_activated, policy_rejected
+from gateway.audit.records import policy_activated, policy_refused
 from gateway.audit.sweeper import Sweeper
 from gateway.errors import AuditUnavailable, GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
@@ -164,7 +164,7 @@ async def _open_policies(
 
     async def rejected(name: str, reason: str) -> None:
         with suppress(AuditUnavailable):  # a log that is away already fails every request
-            await ledger.append(policy_rejected(Path(name).name, reason, actor="file"))
+            await ledger.append(policy_refused(Path(name).name, reason, actor="file"))
 
     source = PolicySource(settings.policy, judge_of(panel), activated=activated, rejected=rejected)
     await source.start()

@@ -205,13 +205,13 @@ def policy_activated(policy: Policy, *, previous_digest: str | None, actor: str)
     return Entry("policy.activated", body)
 
 
-def policy_rejected(source: str, reason: str, *, actor: str) -> Entry:
+def policy_refused(source: str, reason: str, *, actor: str) -> Entry:
     """A policy could not be loaded; the one before stays in force."""
     body: dict[str, Any] = {
         "actor": {"key": actor},
         "policy": {"source": source[: 2 * _MAX_NAME], "reason": reason[: 4 * _MAX_NAME]},
     }
-    return Entry("policy.rejected", body)
+    return Entry("policy.refused", body)
 
 
 def replica_started() -> Entry:

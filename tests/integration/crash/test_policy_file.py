@@ -58,7 +58,7 @@ async def test_a_policy_file_broken_while_running_leaves_the_last_good_one_in_fo
     changes = [e for e in await swept_log(url) if e["type"].startswith("policy.")]
     assert [entry["type"] for entry in changes] == [
         "policy.activated",
-        "policy.rejected",
+        "policy.refused",
         "policy.activated",
     ]
     assert changes[1]["policy"] == {"source": "policy.yaml", "reason": kept["refused_file"]}

@@ -200,7 +200,7 @@ def test_the_other_events_have_canonical_bytes():
         ),
         records.key_revoked("p" * 12, project="shop", actor="cli"),
         records.policy_activated(policy, previous_digest=None, actor="file"),
-        records.policy_rejected("policy.yaml", "policy.yaml:1:1: wrong" * 200, actor="file"),
+        records.policy_refused("policy.yaml", "policy.yaml:1:1: wrong" * 200, actor="file"),
         records.replica_started(),
         records.replica_stopped("shutdown"),
     ]
