@@ -85,6 +85,17 @@ class Settings(BaseSettings):
         str,
         Field(description="A policy file, or the name of a built-in one."),
     ] = "baseline"
+    policy_keys: Annotated[
+        str,
+        Field(
+            description="A file of verifier keys, one a line: whose signatures a policy needs "
+            "to be activated; empty means that it needs none."
+        ),
+    ] = ""
+    policy_signatures: Annotated[
+        int,
+        Field(ge=1, le=16, description="How many of these keys must have signed; 2 is four eyes."),
+    ] = 1
     classifiers: Annotated[
         tuple[str, ...],
         Field(
