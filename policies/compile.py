@@ -2,16 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import rfc8785
+
+from policies.bundle import Pin
+from policies.circumstances import AgeGroup, Circumstances, Scope
+from policies.conditions import compile_condition
 from policies.document import Document
-from policies.schema import BandEntry, Escalate, PerStage, PolicyDocument, RuleEntry
-from policies.types import Action, Band, Category, Mode, Policy, PolicyTest, Rule, Rung, Stage
+from policies.ladder import Ladder, Sanction, Step
+from policies.schema import (
+    BandEntry,
+    Canary,
+    CircumstancesEntry,
+    EnforcementEntry,
+    ExceptionEntry,
+    MessageEntry,
+    PerStage,
+    PolicyDocument,
+    RuleEntry,
+    ScopeEntry,
+    SpecialAction,
+)
+from policies.testing import PolicyTest
+from policies.types import (
+    Action,
+    Band,
+    Category,
+    Mode,
+    Policy,
+    PolicyException,
+    Redactor,
+    Rule,
+    Rung,
+    Stage,
+    Words,
+)
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def digest(parsed: PolicyDocument, pins: Mapping[str, Pin]) -> str:
+    """Return SHA-256 of the resolved policy's RFC 8785 JSON, hex.
+
+    No comments, no layout, and nothing that says the default: a later version of the format
+    may say more and leave the digest of every older file as it is.
+    """
+    said = parsed.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    if pins:
+        said["includes"] = [
+            {"id": name, "version": pin.version, "digest": pin.digest} for name, pin in pins.items()
+        ]
+    return hashlib.sha256(rfc8785.dumps(said)).hexdigest()
 
 
 def compile_policy(parsed: PolicyDocument, digest: str) -> Policy:
-    """Return the policy that a file without contradictions means."""
+    """Return the policy that a file without contradictions means, what it includes apart."""
     defaults = parsed.defaults
+    effective = parsed.metadata.effective
     return Policy(
         id=parsed.metadata.id,
         version=parsed.metadata.version,
@@ -21,6 +72,15 @@ def compile_policy(parsed: PolicyDocument, digest: str) -> Policy:
             name: Category(name, entry.severity, entry.rationale, entry.clause)
             for name, entry in parsed.categories.items()
         },
+        exceptions=tuple(_exception(entry) for entry in parsed.exceptions),
+        redactors={
+            name: Redactor(frozenset(entry.types), entry.with_)
+            for name, entry in parsed.redactors.items()
+        },
+        disclaimers={name: _words(entry) for name, entry in parsed.disclaimers.items()},
+        ladders=_ladders(parsed.enforcement),
+        effective_from=moment(effective.from_),
+        effective_until=moment(effective.until),
         deadline_ms=defaults.deadline_ms,
         max_unscreened_chars=defaults.max_unscreened_chars,
         judge_deadline_ms=defaults.judge_deadline_ms,
@@ -46,6 +106,8 @@ def compile_tests(parsed: PolicyDocument, document: Document) -> tuple[PolicyTes
                 unsupported=frozenset(entry.given.unsupported),
                 rungs=entry.given.rungs,
                 text=entry.given.text,
+                circumstances=_circumstances(entry.given.circumstances),
+                at=moment(entry.given.at),
                 line=line,
                 column=column,
             )
@@ -70,10 +132,15 @@ def _rule(entry: RuleEntry, parsed: PolicyDocument) -> Rule:
         rungs=tuple(
             Rung(name, thresholds[name]) for name in entry.classifiers if name in thresholds
         ),
-        mode=Mode(entry.mode),
+        mode=Mode.CANARY if isinstance(entry.mode, Canary) else Mode(entry.mode),
+        canary_percent=entry.mode.canary if isinstance(entry.mode, Canary) else 100,
+        scope=_scope(entry.scope),
+        when=compile_condition(entry.when) if entry.when else None,
+        locked=entry.locked,
+        exemptible=entry.exemptible,
+        origin=parsed.metadata.id,
         code=entry.code,
-        user_message=entry.message.user,
-        developer_message=entry.message.developer,
+        **_messages(entry.message),
     )
 
 
@@ -96,11 +163,105 @@ def _per_stage(given: str | PerStage | None) -> Mapping[Stage, Action]:
 
 def _band(entry: BandEntry) -> Band:
     words = [action for action in entry.actions if isinstance(action, str)]
-    told = [action.escalate for action in entry.actions if isinstance(action, Escalate)]
+    special = {
+        key: value
+        for action in entry.actions
+        if isinstance(action, SpecialAction)
+        for key, value in action.given.items()
+    }
     main = [Action[word.upper()] for word in words if word != "strike"]
+    if "redact" in special:
+        main.append(Action.REDACT)
     return Band(
         gte=entry.gte,
         action=main[0] if main else Action.FLAG,
         strike="strike" in words,
-        escalate=told[0] if told else None,
+        escalate=special.get("escalate"),
+        redactor=special.get("redact"),
+        disclaimer=special.get("disclaim"),
     )
+
+
+def _messages(entry: MessageEntry) -> dict[str, Any]:
+    user, developer = _words(entry.user), _words(entry.developer)
+    return {
+        "user_message": user[""],
+        "developer_message": developer[""],
+        "user_messages": user,
+        "developer_messages": developer,
+    }
+
+
+def _words(given: str | Mapping[str, str]) -> Words:
+    """Return texts by language tag, in lower case; the default's tag is empty."""
+    if isinstance(given, str):
+        return {"": given}
+    named = {"" if tag == "default" else tag.casefold(): text for tag, text in given.items()}
+    return {"": "", **named}
+
+
+def _scope(entry: ScopeEntry) -> Scope:
+    return Scope(**{name: _tuple(value) for name, value in entry})
+
+
+def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(names)
+
+
+def _circumstances(entry: CircumstancesEntry) -> Circumstances:
+    given = entry.model_dump(exclude_none=True)
+    if "age_group" in given:
+        given["age_group"] = AgeGroup(given["age_group"])
+    for name, collection in (("tools", tuple), ("access", frozenset)):
+        if name in given:
+            given[name] = collection(given[name])
+    return Circumstances(**given)
+
+
+def _exception(entry: ExceptionEntry) -> PolicyException:
+    return PolicyException(
+        id=entry.id,
+        rule=entry.rule,
+        action=Action[entry.action.upper()],
+        since=instant(entry.from_),
+        until=instant(entry.until),
+        scope=_scope(entry.scope),
+        reason=entry.reason,
+        ticket=entry.ticket or "",
+        approved_by=tuple(entry.approved_by),
+    )
+
+
+def _ladders(entry: EnforcementEntry | None) -> tuple[Ladder, ...]:
+    if entry is None:
+        return ()
+    steps = sorted(entry.strikes.ladder, key=lambda step: step.at)
+    return (
+        Ladder(
+            span(entry.strikes.window),
+            tuple(
+                Step(step.at, Sanction[step.do.upper()], span(step.for_) if step.for_ else None)
+                for step in steps
+            ),
+        ),
+    )
+
+
+def span(text: str) -> timedelta:
+    """Return how long `30d`, `12h` or `5m` is."""
+    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+
+
+def instant(text: str) -> datetime:
+    """Return the moment that a file means; a day begins at midnight UTC.
+
+    Raises:
+        ValueError: If there is no such day or hour.
+    """
+    given = datetime.fromisoformat(text)
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return the moment that a file means, or None. Raises as `instant` does."""
+    return None if text is None else instant(text)

@@ -7,16 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from policies.declarations import Known, misdeclared, misused
 from policies.document import Document, Path, Problem
 from policies.mistakes import suggestion
-from policies.schema import BandEntry, Given, PerStage, PolicyDocument, RuleEntry
-from policies.types import Action
+from policies.schema import (
+    BandEntry,
+    Given,
+    PerStage,
+    PolicyDocument,
+    RuleEntry,
+    SpecialAction,
+)
+from policies.types import Action, Policy
 
 _FALLBACKS = ("on_unavailable", "on_unsupported_language")
 
 
-def contradictions(parsed: PolicyDocument, document: Document) -> Iterator[Problem]:
-    """Yield every mistake that makes the file unfit to be a policy."""
+def contradictions(
+    parsed: PolicyDocument, document: Document, included: Sequence[Policy] = ()
+) -> Iterator[Problem]:
+    """Yield every mistake that makes the file unfit to be a policy.
+
+    Args:
+        parsed: The file.
+        document: Where its values stand.
+        included: The policies whose categories, rules and names it may use.
+    """
+    known = Known.of(parsed, included)
+    yield from misdeclared(parsed, document, known)
     for key in _FALLBACKS:
         given = getattr(parsed.defaults, key)
         yield from _blind_redaction(given, document, ("defaults", key))
@@ -27,22 +45,23 @@ def contradictions(parsed: PolicyDocument, document: Document) -> Iterator[Probl
             taken = f"rule id `{rule.id}` is taken by the rule in line {first_lines[rule.id]}"
             yield Problem(*document.place((*path, "id")), taken)
         first_lines.setdefault(rule.id, document.place(path)[0])
-        yield from _unknown_category(rule.category, parsed, document, (*path, "category"))
+        yield from _unknown_category(rule.category, known, document, (*path, "category"))
+        yield from misused(rule, document, path, known)
         yield from _repeated(rule.stages, document, (*path, "stages"))
         yield from _repeated(rule.classifiers, document, (*path, "classifiers"))
         yield from _rungs(rule, document, path)
         for key in _FALLBACKS:
             yield from _blind_redaction(getattr(rule, key), document, (*path, key))
         yield from _bands(rule.bands, document, (*path, "bands"))
-        yield from _tests(rule, parsed, document, (*path, "tests"))
+        yield from _tests(rule, known, document, (*path, "tests"))
 
 
 def _unknown_category(
-    category: str, parsed: PolicyDocument, document: Document, path: Path
+    category: str, known: Known, document: Document, path: Path
 ) -> Iterator[Problem]:
-    if category not in parsed.categories:
+    if category not in known.categories:
         place = document.place(path, of_key=category == path[-1])
-        hint = suggestion(category, parsed.categories)
+        hint = suggestion(category, known.categories)
         yield Problem(*place, f"unknown category `{category[:80]}`{hint}")
 
 
@@ -103,12 +122,12 @@ def _strictness(band: BandEntry) -> int:
 
 
 def _main_actions(band: BandEntry) -> list[str]:
-    return [word for word in band.actions if isinstance(word, str) and word != "strike"]
+    words = [word for word in band.actions if isinstance(word, str) and word != "strike"]
+    named = [each for each in band.actions if isinstance(each, SpecialAction) and each.redact]
+    return [*words, *("redact" for _ in named)]
 
 
-def _tests(
-    rule: RuleEntry, parsed: PolicyDocument, document: Document, path: Path
-) -> Iterator[Problem]:
+def _tests(rule: RuleEntry, known: Known, document: Document, path: Path) -> Iterator[Problem]:
     for index, test in enumerate(rule.tests):
         given = (*path, index, "given")
         yield from _given(test.given, rule, document, given)
@@ -116,10 +135,10 @@ def _tests(
             message = f"the rule does not apply at stage `{test.given.stage}`"
             yield Problem(*document.place((*given, "stage")), message)
         for category in test.given.scores or {}:
-            yield from _unknown_category(category, parsed, document, (*given, "scores", category))
+            yield from _unknown_category(category, known, document, (*given, "scores", category))
         for key in ("missing", "unsupported"):
             for number, category in enumerate(getattr(test.given, key)):
-                yield from _unknown_category(category, parsed, document, (*given, key, number))
+                yield from _unknown_category(category, known, document, (*given, key, number))
 
 
 def _given(given: Given, rule: RuleEntry, document: Document, path: Path) -> Iterator[Problem]:

@@ -84,6 +84,19 @@ def read_document(content: bytes) -> Document:
         raise DocumentError(_syntax_problem(error)) from error
 
 
+def read_section(content: bytes, name: str) -> Any:  # noqa: ANN401 - a value of YAML
+    """Return one section of a document, None if there is none, reading no further than it.
+
+    Raises:
+        DocumentError: As `read_document`, for what was read.
+    """
+    try:
+        text = content[:MAX_BYTES].decode("utf-8-sig", "replace")
+        return _Reader(YAML(typ="safe", pure=True).parse(text)).section(name)
+    except YAMLError as error:
+        raise DocumentError(_syntax_problem(error)) from error
+
+
 def _syntax_problem(error: YAMLError) -> Problem:
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
@@ -112,6 +125,16 @@ class _Reader:
         if not isinstance(after := next(self._stream), events.StreamEndEvent):
             raise _refusal(after, "a file holds one document")
         return self._read
+
+    def section(self, name: str) -> Any:  # noqa: ANN401 - a value of YAML
+        for event in self._stream:
+            if isinstance(event, events.MappingStartEvent):
+                break
+        while isinstance(event := next(self._stream, None), events.ScalarEvent):
+            value = self._node(next(self._stream), (event.value,))
+            if event.value == name:
+                return value
+        return None
 
     def _node(self, event: Any, path: Path) -> Any:  # noqa: ANN401 - events and YAML values
         if isinstance(event, events.AliasEvent):

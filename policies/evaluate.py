@@ -5,11 +5,15 @@ strictest matching rule wins, whatever the order of the rules. A rule that someb
 not answer takes its own `on_unavailable` (`on_unsupported_language`, where that is the only
 reason), unless an answer that did come calls for more. Which answer counts is
 `policies.cascade`'s business.
+
+A rule's own condition is asked only where the rule would do something, and decides whether
+it does. If it cannot be told, that is a missing answer too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from classifiers.types import UNSUPPORTED_LANGUAGE, Assessment, Span, Verdict
 from policies.cascade import (
@@ -23,6 +27,8 @@ from policies.cascade import (
     read,
     read_each,
 )
+from policies.circumstances import ANYBODY, Circumstances
+from policies.conditions import Condition, facts_of
 from policies.types import (
     Action,
     Band,
@@ -30,32 +36,44 @@ from policies.types import (
     Mode,
     Policy,
     Redaction,
+    Redactor,
     Rule,
     RuleOutcome,
     Stage,
 )
 
 Found = Mapping[str, list[tuple[int, Verdict]]]  # by category: passage and verdict
+Facts = Mapping[str, object]  # what a condition may look at
 Outcome = tuple[Rule, RuleOutcome]
 
 
-def evaluate(policy: Policy, stage: Stage, assessment: Assessment) -> Decision:
+CONDITION = "condition"  # the rule's own condition could not be told
+
+
+def evaluate(
+    policy: Policy, stage: Stage, assessment: Assessment, given: Circumstances = ANYBODY
+) -> Decision:
     """Decide what `policy` says at `stage` about what the classifiers answered.
 
     Args:
-        policy: A loaded policy.
+        policy: A policy as `policies.apply` leaves it; scopes and exceptions that are
+            still in it are not looked at, and a canary is enforced.
         stage: Where the passages stand; rules of other stages are ignored.
         assessment: Verdicts in any order; a category that no rule mentions is ignored.
+        given: What conditions may look at.
 
     Returns:
         The strictest action among enforced rules, and who called for it in policy order.
     """
     found = by_category(assessment)
+    scores, unscored = _scores(found, assessment)
     outcomes: list[Outcome] = []
     for rule in policy.rules_at[stage]:
         if _silent(rule, found, assessment):
             continue
         outcome = _apply(rule, stage, read(rule, found, assessment))
+        if outcome is not None and rule.when is not None:
+            outcome = _on_condition(rule, rule.when, outcome, _facts(given, stage, scores))
         if outcome is not None:
             outcomes.append((rule, outcome))
     enforced = [pair for pair in outcomes if not pair[1].shadow]
@@ -64,7 +82,6 @@ def evaluate(policy: Policy, stage: Stage, assessment: Assessment) -> Decision:
         rule for rule, outcome in enforced if outcome.action is action and action > Action.ALLOW
     ]
     first = determining[0] if determining else None
-    scores, unscored = _scores(found, assessment)
     return Decision(
         stage=stage,
         action=action,
@@ -74,12 +91,14 @@ def evaluate(policy: Policy, stage: Stage, assessment: Assessment) -> Decision:
         policy_version=policy.version,
         policy_digest=policy.digest,
         receipts=assessment.receipts,
-        redactions=_redactions(enforced, found, assessment),
+        redactions=_redactions(policy, enforced, found, assessment),
         code=first.code if first else "content_filter",
         user_message=first.user_message if first else "",
         developer_message=first.developer_message if first else "",
         scores=scores,
         unscored=unscored,
+        verdicts=assessment.verdicts,
+        disclaimers=_disclaimers(policy, enforced),
     )
 
 
@@ -112,6 +131,30 @@ def _apply(rule: Rule, stage: Stage, reading: Reading) -> RuleOutcome | None:
         classifier=reading.classifier,
         suspicion=reading.suspicion,
         missing=tuple(sorted(reading.missing)),
+        exception=rule.exception,
+        disclaimer=band.disclaimer if band else None,
+    )
+
+
+def _facts(given: Circumstances, stage: Stage, scores: Mapping[str, float | None]) -> Facts:
+    answered = {category: score for category, score in scores.items() if score is not None}
+    return {**facts_of(given), "stage": stage.value, "scores": answered}
+
+
+def _on_condition(
+    rule: Rule, when: Condition, outcome: RuleOutcome, facts: Facts
+) -> RuleOutcome | None:
+    """Return what is left of an outcome once the rule's condition was asked."""
+    own = {} if outcome.score is None else {"score": outcome.score}
+    holds = when.holds({**facts, **own})
+    if holds is not None:
+        return outcome if holds else None
+    fallback = rule.on_unavailable.get(Stage(str(facts["stage"])), Action.BLOCK)
+    return replace(
+        outcome,
+        action=max(outcome.action, fallback),
+        unavailable=outcome.unavailable or fallback > outcome.action,
+        missing=(*outcome.missing, CONDITION),
     )
 
 
@@ -128,24 +171,52 @@ def _band(rule: Rule, score: float) -> Band | None:
     return max(reached, key=lambda band: (band.action, band.gte), default=None)
 
 
+def _disclaimers(policy: Policy, enforced: list[Outcome]) -> tuple[str, ...]:
+    """Return the texts that enforced rules put behind the reply, each once."""
+    if not policy.disclaimers:
+        return ()
+    named = dict.fromkeys(outcome.disclaimer for _, outcome in enforced if outcome.disclaimer)
+    texts = (policy.disclaimers.get(name, {}).get("", "") for name in named)
+    return tuple(dict.fromkeys(text for text in texts if text))
+
+
 def _redactions(
-    enforced: list[Outcome], found: Found, assessment: Assessment
+    policy: Policy, enforced: list[Outcome], found: Found, assessment: Assessment
 ) -> tuple[Redaction, ...]:
     redactions: dict[Redaction, None] = {}  # a set that keeps its order
     for rule, outcome in enforced:
-        if outcome.action is not Action.REDACT:
-            continue
-        floor = min((band.gte for band in rule.bands if band.action is Action.REDACT), default=0.0)
-        if outcome.unavailable or floor <= 0:
-            # Nobody could say what to hide, or everything matches: all of it is hidden.
-            for index in range(len(assessment.passages)):
-                redactions[Redaction(index, _whole(assessment, index, rule))] = None
-            continue
-        for index, reading in read_each(rule, found, assessment):
-            if reading.score is not None and reading.score >= floor:
-                for span in _spans(rule, index, floor, found, assessment):
-                    redactions[Redaction(index, span)] = None
+        if outcome.action is Action.REDACT:
+            redactor = _redactor(policy, rule, outcome)
+            for index, span in _hidden(rule, outcome, found, assessment):
+                # The category stands for a passage that is hidden as a whole.
+                if redactor is None or span.kind in {*redactor.types, rule.category}:
+                    redactions[_redaction(index, span, redactor)] = None
     return tuple(redactions)
+
+
+def _hidden(
+    rule: Rule, outcome: RuleOutcome, found: Found, assessment: Assessment
+) -> Iterator[tuple[int, Span]]:
+    """Yield what a rule that redacts hides, each with the index of its passage."""
+    floor = min((band.gte for band in rule.bands if band.action is Action.REDACT), default=0.0)
+    if outcome.unavailable or floor <= 0:
+        # Nobody could say what to hide, or everything matches: all of it is hidden.
+        for index in range(len(assessment.passages)):
+            yield index, _whole(assessment, index, rule)
+        return
+    for index, reading in read_each(rule, found, assessment):
+        if reading.score is not None and reading.score >= floor:
+            for span in _spans(rule, index, floor, found, assessment):
+                yield index, span
+
+
+def _redactor(policy: Policy, rule: Rule, outcome: RuleOutcome) -> Redactor | None:
+    band = _band(rule, outcome.score or 0.0)
+    return policy.redactors.get(band.redactor) if band and band.redactor else None
+
+
+def _redaction(index: int, span: Span, redactor: Redactor | None) -> Redaction:
+    return Redaction(index, span, redactor.replacement) if redactor else Redaction(index, span)
 
 
 def _spans(

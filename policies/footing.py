@@ -73,7 +73,7 @@ def _footing(rule: Rule, readers: Set[str], working: Set[str]) -> Footing:
         missing=tuple(sorted((always | {rung.classifier for rung in rule.rungs}) - up)),
         fallback=fallback,
         stops=(
-            rule.mode is Mode.ENFORCE
+            rule.mode is not Mode.SHADOW
             and not settled
             and fallback is not None
             and fallback >= Action.REVIEW

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from policies.document import Path, Position
-from policies.load import PolicyFile
-from policies.types import Action, PolicyTest, Rule
+from policies.resolve import PolicyFile
+from policies.testing import PolicyTest
+from policies.types import Action, Rule
 
 SERIOUS = ("high", "critical")
 

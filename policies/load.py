@@ -3,65 +3,27 @@
 Strict on purpose: an unknown key, a category nobody declared, a band that could never act
 and an inline test that fails are all errors, reported together as `file:line:column`. A
 file that loads means what it says.
+
+What it includes is looked for beside it and among the policies we ship, and has to be the
+one that `policy.lock` names, to the digest.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import rfc8785
-from pydantic import ValidationError
-
-from policies.compile import compile_policy, compile_tests
-from policies.consistency import contradictions
-from policies.document import Document, DocumentError, Problem, read_document
-from policies.mistakes import MOST, schema_problems
-from policies.schema import PolicyDocument
+from policies.bundle import LOCK_NAME, Lock, SourceFile, decode_bundle, read_lock
+from policies.document import DocumentError, Problem
+from policies.resolve import Library, resolve
+from policies.resolve import (
+    PolicyError as PolicyError,
+)  # callers load, and catch what loading raises
+from policies.resolve import PolicyFile as PolicyFile
 from policies.testing import InlineOutcome, run_score_tests
-from policies.types import Policy, PolicyTest
+from policies.types import Policy
 
 BUILTIN = Path(__file__).with_name("builtin")
-
-
-class PolicyError(Exception):
-    """The policy cannot be used.
-
-    Attributes:
-        file: The file's name as it was given.
-        problems: Every mistake found, in file order; of a flood only the first.
-    """
-
-    def __init__(self, file: str, problems: Iterable[Problem]):
-        self.file = file
-        found = sorted(set(problems))
-        more = len(found) - MOST
-        rest = [Problem(found[MOST].line, 1, f"and {more} more mistakes")] if more > 0 else []
-        self.problems = (*found[:MOST], *rest)
-        super().__init__("\n".join(self.lines()))
-
-    def lines(self) -> list[str]:
-        """Return one line per mistake: `policy.yaml:14:7: unknown category ...`."""
-        return [f"{self.file}:{at.line}:{at.column}: {at.message}" for at in self.problems]
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyFile:
-    """A policy with what stands around it in its file.
-
-    Attributes:
-        name: The file's name as it was given.
-        policy: What the file means.
-        tests: Its inline tests, in file order.
-        document: Its values and where they stand.
-    """
-
-    name: str
-    policy: Policy
-    tests: tuple[PolicyTest, ...]
-    document: Document
 
 
 def load_policy(source: str | Path) -> Policy:
@@ -95,47 +57,47 @@ def refuse_failures(file: PolicyFile, outcomes: Iterable[InlineOutcome]) -> None
         raise PolicyError(file.name, problems)
 
 
-def read_policy(source: str | Path) -> PolicyFile:
-    """Load a policy without running its tests; otherwise as `load_policy`."""
+def read_policy(source: str | Path, *, pinned: bool = True) -> PolicyFile:
+    """Load a policy without running its tests; otherwise as `load_policy`.
+
+    Args:
+        source: As there.
+        pinned: Whether the lock has to name what is included. Without, the newest version
+            in range is taken, which is for writing the lock.
+    """
     path = _locate(str(source))
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        reason = (error.strerror or "it cannot be read").lower()
-        raise PolicyError(
-            str(source), [Problem(1, 1, f"cannot read the file: {reason}")]
-        ) from error
-    return parse_policy(content, path.name if path.parent == BUILTIN else str(source))
+    name = path.name if path.parent == BUILTIN else str(source)
+    content = _content(path, str(source))
+    return resolve(SourceFile(name, content), _library(path, content, pinned=pinned))
 
 
-def parse_policy(content: bytes, name: str = "policy.yaml") -> PolicyFile:
+def parse_policy(
+    content: bytes, name: str = "policy.yaml", library: Library | None = None
+) -> PolicyFile:
     """Parse the bytes of a policy file.
 
     Args:
         content: UTF-8 YAML.
         name: What to call the file in error messages.
+        library: Where its includes are; None stands for the policies we ship.
 
     Raises:
         PolicyError: With every mistake in it.
     """
-    try:
-        document = read_document(content)
-    except DocumentError as error:
-        raise PolicyError(name, [error.problem]) from error
-    try:
-        parsed = PolicyDocument.model_validate(document.value)
-    except ValidationError as error:
-        problems = schema_problems(error, document)
-        raise PolicyError(name, [*document.problems, *problems]) from error
-    if problems := [*document.problems, *contradictions(parsed, document)]:
-        raise PolicyError(name, problems)
-    policy = compile_policy(parsed, digest(parsed))
-    return PolicyFile(name, policy, compile_tests(parsed, document), document)
+    if library is None:
+        library = Library(_shipped(), _lock_in(BUILTIN))
+    return resolve(SourceFile(name, content), library)
 
 
-def digest(parsed: PolicyDocument) -> str:
-    """Return SHA-256 of the policy's RFC 8785 JSON, hex; defaults filled in, no comments."""
-    return hashlib.sha256(rfc8785.dumps(parsed.model_dump(mode="json"))).hexdigest()
+def parse_bundle(content: bytes) -> PolicyFile:
+    """Load a policy from the bytes of its bundle, and from nothing else.
+
+    Raises:
+        PolicyError: As `parse_policy`.
+        BundleError: If it is no bundle.
+    """
+    bundle = decode_bundle(content)
+    return resolve(bundle.main, Library(bundle.others, bundle.lock))
 
 
 def failure(outcome: InlineOutcome) -> Problem:
@@ -160,3 +122,42 @@ def _locate(source: str) -> Path:
     if source in builtin_names():
         return BUILTIN / f"{source}.yaml"
     return Path(source)
+
+
+def _content(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = (error.strerror or "it cannot be read").lower()
+        problem = Problem(1, 1, f"cannot read the file: {reason}")
+        raise PolicyError(name, [problem]) from error
+
+
+def _library(path: Path, content: bytes, *, pinned: bool) -> Library:
+    """Return what stands beside a file, if it asks for any of it."""
+    if b"includes" not in content:
+        return Library(pinned=pinned)
+    beside = [] if path.parent == BUILTIN else sorted(path.parent.glob("*.y*ml"))
+    files = [
+        SourceFile(str(other), _content(other, str(other)))
+        for other in beside
+        if other != path and other.is_file()
+    ]
+    lock = {**_lock_in(BUILTIN), **_lock_in(path.parent)}
+    return Library((*files, *_shipped()), lock, pinned)
+
+
+def _shipped() -> tuple[SourceFile, ...]:
+    return tuple(
+        SourceFile(path.name, path.read_bytes()) for path in sorted(BUILTIN.glob("*.yaml"))
+    )
+
+
+def _lock_in(folder: Path) -> Lock:
+    path = folder / LOCK_NAME
+    if not path.is_file():
+        return {}
+    try:
+        return read_lock(_content(path, str(path)))
+    except DocumentError as error:
+        raise PolicyError(str(path), [error.problem]) from error

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from policies.document import Document, Path, Problem
-from policies.schema import LATER, PolicyDocument
+from policies.schema import PolicyDocument
 
 # Beyond this many, it is no policy with mistakes in it but something else altogether.
 MOST = 200
@@ -45,14 +45,12 @@ def _problem(detail: Mapping[str, Any], document: Document) -> Problem:
     return Problem(*document.place(path, of_key=of_key), _reason(kind, detail, path))
 
 
-_OPEN: set[Path] = {("categories",)}  # here a tag's name may be the author's own key
+# Here a tag's name may be the author's own key.
+_OPEN: set[Path] = {("categories",), ("redactors",), ("disclaimers",)}
 
 
 def _unknown_key(path: Path) -> str:
     key = str(path[-1])
-    section = str(path[0]) if len(path) > 1 else ""
-    if key in LATER.get(section, frozenset()) and len(path) <= 3:
-        return f"key `{key}` is not supported by this version"
     return f"unknown key `{key[:80]}`{suggestion(key, _keys_at(path[:-1]))}"
 
 
@@ -96,7 +94,7 @@ def _reason(kind: str, detail: Mapping[str, Any], path: Path) -> str:
     key = next((part for part in reversed(path) if isinstance(part, str)), "the file")
     if kind == "literal_error":
         if isinstance(given, dict):
-            return _not_a_word(key, given)
+            return f"`{key}` has to be one word"
         known = [word.strip("' ") for word in _choices(detail)]
         noun = _NOUNS.get(str(key), str(key))
         listed = "; one of " + ", ".join(f"`{word}`" for word in known)
@@ -110,10 +108,3 @@ _NOUNS = {"stages": "stage", "actions": "action", "expect": "action", "on_unavai
 
 def _choices(detail: Mapping[str, Any]) -> list[str]:
     return str(detail["ctx"]["expected"]).replace(" or ", ", ").split(",")
-
-
-def _not_a_word(key: str | int, given: Mapping[str, Any]) -> str:
-    for name in given:
-        if name in LATER.get(str(key), frozenset()):
-            return f"`{name}` is not supported by this version"
-    return f"`{key}` has to be one word"

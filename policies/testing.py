@@ -8,18 +8,23 @@ the classifiers, which a caller that wants text judged passes in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from classifiers.types import UNSUPPORTED_LANGUAGE, Assessment, Passage, Source, Verdict
+from policies.apply import apply
 from policies.cascade import Panel, assess
+from policies.circumstances import ANYBODY, Circumstances
 from policies.evaluate import evaluate
-from policies.types import Action, Decision, Policy, PolicyTest, Stage
+from policies.types import Action, Decision, Policy, Stage
 
 Judge = Callable[[Policy, Stage, Passage], Awaitable[Assessment]]
 
 # For a policy's own tests: no stream is waiting.
 TEST_DEADLINE_MS = 10_000
+
+_LONG_AFTER = datetime.max.replace(tzinfo=UTC)  # every exception has ended
 
 SOURCE_AT = {
     Stage.INPUT: Source.USER,
@@ -28,6 +33,41 @@ SOURCE_AT = {
     Stage.TOOL_CALL: Source.CALL,
     Stage.OUTPUT: Source.FINAL,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyTest:
+    """An inline test: what the policy must decide.
+
+    Attributes:
+        name: As the author calls it.
+        rule: The id of the rule it stands beside.
+        stage: Where.
+        expect: The action that must come of it.
+        scores: By category; a category that is in neither of the two scored 0.
+        missing: Categories that no classifier could answer for.
+        unsupported: Likewise, because of the language.
+        rungs: What the judges of its rule answer instead: scores, or None for no answer.
+        text: What the classifiers are to judge instead, or None.
+        circumstances: Who asks, and through what.
+        at: The moment it plays at, or None for one at which no exception is in force.
+        line: Where it stands in the file, from 1.
+        column: Likewise.
+    """
+
+    name: str
+    rule: str
+    stage: Stage
+    expect: Action
+    scores: Mapping[str, float] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+    unsupported: frozenset[str] = frozenset()
+    rungs: Mapping[str, float | None] = field(default_factory=dict)
+    text: str | None = None
+    circumstances: Circumstances = ANYBODY
+    at: datetime | None = None
+    line: int = 1
+    column: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +134,17 @@ async def run_text_tests(
     for test in tests:
         if test.text is not None:
             passage = Passage(SOURCE_AT[test.stage], test.text)
-            assessment = await judge(policy, test.stage, passage)
+            assessment = await judge(_applied(policy, test), test.stage, passage)
             outcomes.append(_outcome(policy, test, assessment))
     return tuple(outcomes)
 
 
+def _applied(policy: Policy, test: PolicyTest) -> Policy:
+    return apply(policy, test.circumstances, test.at or _LONG_AFTER)
+
+
 def _outcome(policy: Policy, test: PolicyTest, assessment: Assessment) -> InlineOutcome:
-    decision = evaluate(policy, test.stage, assessment)
+    decision = evaluate(_applied(policy, test), test.stage, assessment, test.circumstances)
     own = (outcome.action for outcome in decision.outcomes if outcome.rule == test.rule)
     action = max(decision.action, *own, Action.ALLOW)
     silent = any(

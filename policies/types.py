@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import IntEnum, StrEnum
 
-from classifiers.types import Receipt, Source, Span
+from classifiers.types import Receipt, Source, Span, Verdict
+from policies.circumstances import EVERYBODY, Scope
+from policies.conditions import Condition
+from policies.ladder import Ladder
+
+Words = Mapping[str, str]  # a text by language tag; the default's tag is empty
 
 
 class Stage(StrEnum):
@@ -48,6 +54,7 @@ class Mode(StrEnum):
 
     ENFORCE = "enforce"
     SHADOW = "shadow"  # decided and recorded, never enforced
+    CANARY = "canary"  # enforced for a share of the end users, shadow for the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,30 @@ class Band:
         action: The main action.
         strike: Whether it counts against the end user.
         escalate: Who is told, or None.
+        redactor: Which of the policy's redactors REDACT uses; None hides what was found.
+        disclaimer: Which of the policy's disclaimers is put behind the reply, or None.
     """
 
     gte: float
     action: Action
     strike: bool = False
     escalate: str | None = None
+    redactor: str | None = None
+    disclaimer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Redactor:
+    """What a redaction hides, and what it puts in its place.
+
+    Attributes:
+        types: Kinds of spans, such as `email`; others are left as they are.
+        replacement: May hold `{type}`; no quote, backslash or control character, so that
+            what was JSON stays JSON.
+    """
+
+    types: frozenset[str]
+    replacement: str = "[{type}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +123,18 @@ class Rule:
         rungs: Who is asked after `classifiers`, in order. The last one that answered
             about a passage is the one that counts; see `policies.cascade`.
         mode: Whether it acts.
+        canary_percent: For which share of the end users a CANARY acts, 0 to 100.
+        scope: For whom; see `policies.apply`.
+        when: A further condition on the request, or None.
+        locked: Whether a policy that includes this one may only tighten it.
+        exemptible: Whether an exception may make it milder.
+        exception: The id of the exception that does so for this exchange, or None.
+        origin: The id of the policy that wrote it.
         code: The error code a caller sees when this rule blocks.
         user_message: What the end user is told when this rule blocks.
         developer_message: What the application's developer is told.
+        user_messages: The former by language.
+        developer_messages: The latter by language.
         quiet: Whether it calls for nothing where nobody found anything; derived.
     """
 
@@ -113,9 +147,18 @@ class Rule:
     on_unsupported_language: Mapping[Stage, Action] = field(default_factory=dict)
     rungs: tuple[Rung, ...] = ()
     mode: Mode = Mode.ENFORCE
+    canary_percent: int = 100
+    scope: Scope = EVERYBODY
+    when: Condition | None = None
+    locked: bool = False
+    exemptible: bool = True
+    exception: str | None = None
+    origin: str = ""
     code: str = "content_filter"
     user_message: str = ""
     developer_message: str = ""
+    user_messages: Words = field(default_factory=dict)
+    developer_messages: Words = field(default_factory=dict)
     quiet: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -136,6 +179,48 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyException:
+    """For a while and for some, a rule does less than it says.
+
+    Attributes:
+        id: Stable id, quoted in decisions.
+        rule: The id of the rule.
+        action: The most that the rule may still do.
+        since: From when on.
+        until: Before when.
+        scope: For whom.
+        reason: Why.
+        ticket: Where it was asked for.
+        approved_by: Two people or more.
+    """
+
+    id: str
+    rule: str
+    action: Action
+    since: datetime
+    until: datetime
+    scope: Scope = EVERYBODY
+    reason: str = ""
+    ticket: str = ""
+    approved_by: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Included:
+    """Another policy whose rules are part of this one.
+
+    Attributes:
+        id: Its id.
+        version: The version that was taken.
+        digest: Its digest, hex.
+    """
+
+    id: str
+    version: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A set of rules, identified by the digest of its resolved form.
 
@@ -143,8 +228,15 @@ class Policy:
         id: `metadata.id` of the file.
         version: `metadata.version`, semantic.
         digest: SHA-256 of the RFC 8785 JSON of the resolved policy, hex.
-        rules: In file order; the order never changes a decision.
+        rules: Included ones first, then in file order; the order never changes a decision.
         categories: By id.
+        exceptions: In file order, those of included policies too.
+        redactors: By name.
+        disclaimers: By name, each by language.
+        ladders: What strikes lead to; the harshest counts.
+        effective_from: Before this it is not to come into force, or None.
+        effective_until: From here on it should have been replaced, or None.
+        includes: Whose rules it has taken, those that they include too.
         deadline_ms: How long classifiers may take per stage, milliseconds, for each 8,000
             code points begun.
         judge_deadline_ms: How long each rung of judges may take beside that, milliseconds.
@@ -160,6 +252,13 @@ class Policy:
     digest: str
     rules: tuple[Rule, ...]
     categories: Mapping[str, Category] = field(default_factory=dict)
+    exceptions: tuple[PolicyException, ...] = ()
+    redactors: Mapping[str, Redactor] = field(default_factory=dict)
+    disclaimers: Mapping[str, Words] = field(default_factory=dict)
+    ladders: tuple[Ladder, ...] = ()
+    effective_from: datetime | None = None
+    effective_until: datetime | None = None
+    includes: tuple[Included, ...] = ()
     deadline_ms: int = 400
     max_unscreened_chars: int = 0
     judge_deadline_ms: int = 5000
@@ -181,37 +280,6 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class PolicyTest:
-    """An inline test: what the policy must decide.
-
-    Attributes:
-        name: As the author calls it.
-        rule: The id of the rule it stands beside.
-        stage: Where.
-        expect: The action that must come of it.
-        scores: By category; a category that is in neither of the two scored 0.
-        missing: Categories that no classifier could answer for.
-        unsupported: Likewise, because of the language.
-        rungs: What the judges of its rule answer instead: scores, or None for no answer.
-        text: What the classifiers are to judge instead, or None.
-        line: Where it stands in the file, from 1.
-        column: Likewise.
-    """
-
-    name: str
-    rule: str
-    stage: Stage
-    expect: Action
-    scores: Mapping[str, float] = field(default_factory=dict)
-    missing: frozenset[str] = frozenset()
-    unsupported: frozenset[str] = frozenset()
-    rungs: Mapping[str, float | None] = field(default_factory=dict)
-    text: str | None = None
-    line: int = 1
-    column: int = 1
-
-
-@dataclass(frozen=True, slots=True)
 class RuleOutcome:
     """What one rule made of one stage; only rules that did not simply allow are kept.
 
@@ -229,7 +297,10 @@ class RuleOutcome:
         classifier: Name and version of the classifier whose score it is: the active
             rung. None if nobody scored above 0.
         suspicion: The highest score that a later rung overruled, or None.
-        missing: Why answers that it needed did not come, as reason codes, in order.
+        missing: Why answers that it needed did not come, as reason codes, in order;
+            `condition` where its own condition could not be told.
+        exception: The exception that made it milder, or None.
+        disclaimer: What is put behind the reply, by name, or None.
     """
 
     rule: str
@@ -243,14 +314,17 @@ class RuleOutcome:
     classifier: str | None = None
     suspicion: float | None = None
     missing: tuple[str, ...] = ()
+    exception: str | None = None
+    disclaimer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """Spans of one passage to be replaced; `passage` indexes the judged passages."""
+    """A span of one passage to be replaced; `passage` indexes the judged passages."""
 
     passage: int
     span: Span
+    replacement: str = "[{type}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +349,8 @@ class Decision:
             judge answered about a passage, its answer stands for those it was asked after.
         unscored: Categories with an answer missing, and why; a score that stands in
             `scores` all the same is a lower bound.
+        verdicts: What the classifiers said about each passage, scores of 0 left out.
+        disclaimers: Texts to put behind the reply, in policy order.
     """
 
     stage: Stage
@@ -291,6 +367,8 @@ class Decision:
     developer_message: str = ""
     scores: Mapping[str, float | None] = field(default_factory=dict)
     unscored: Mapping[str, str] = field(default_factory=dict)
+    verdicts: tuple[tuple[Verdict, ...], ...] = ()
+    disclaimers: tuple[str, ...] = ()
 
     @property
     def released(self) -> bool:

@@ -275,7 +275,7 @@ STAGES = st.sampled_from(Stage)
 
 def action_by_the_book(rules, stage, assessment):
     """The slow, obvious reading of the policy format."""
-    live = [each for each in rules if stage in each.stages and each.mode is Mode.ENFORCE]
+    live = [each for each in rules if stage in each.stages and each.mode is not Mode.SHADOW]
     return max(
         (a for each in live for a in called_for(each, stage, assessment)), default=Action.ALLOW
     )

@@ -171,25 +171,76 @@ def test_a_mistake_is_named_where_it_stands(old, new, line):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "key"),
+    ("old", "new", "line"),
     [
-        ("rules:", "includes: []\nrules:", "includes"),
-        ("rules:", "exceptions: []\nrules:", "exceptions"),
-        ("rules:", "redactors: {}\nrules:", "redactors"),
-        ("rules:", "enforcement: {}\nrules:", "enforcement"),
-        ("owner:", "effective: {}, owner:", "effective"),
-        ("deadline_ms: 250", "durability: before_response", "durability"),
-        ("code: weapons", "when: 'true'", "when"),
-        ("code: weapons", "scope: {tiers: [pro]}", "scope"),
-        ("code: weapons", "locked: true", "locked"),
-        ("code: weapons", "exemptible: false", "exemptible"),
-        ("code: weapons", "mode: {canary: 5}", "canary"),
+        (
+            "rules:",
+            "includes: [{id: acme-bas, version: ^1.0}]\nrules:",
+            "9:12: policy.lock does not say which `acme-bas`; run `ostiary policy lock`",
+        ),
+        ("code: weapons", "when: user.strike < 3", "16:11: `when`: unknown name `user.strike`"),
+        ("code: weapons", "when: user.strike < 3", "did you mean `user.strikes`?"),
+        ("code: weapons", "when: user.strikes", "this is of type int"),
+        ("code: weapons", "when: user.strikes + ", "`when`: syntax error"),
+        ("code: weapons", "scope: {tiers: []}", "16:20: `tiers`: list should have at least 1"),
+        ("code: weapons", "scope: {age_groups: [minro]}", "did you mean `minor`?"),
+        ("code: weapons", "mode: {canary: 101}", "`canary`: input should be less than"),
+        ("[flag]", "[{redact: pii}]", "14:39: unknown redactor `pii`"),
+        ("[flag]", "[{disclaim: legal}]", "14:41: unknown disclaimer `legal`"),
+        ("[flag]", "[{disclaim: a, redact: b}]", "14:30: an action with a name in it is one of"),
+        ('user: "no"', 'user: {de: "nein"}', "need one for `default`"),
+        ('user: "no"', 'user: {default: "", de: "", DE: ""}', "language `DE` is given twice"),
+        ("owner:", "effective: {from: 2026-02-30}, owner:", "there is no moment `2026-02-30`"),
+        (
+            "owner:",
+            "effective: {from: 2026-02-03, until: 2026-02-03}, owner:",
+            "`until` has to come after `from`",
+        ),
+        ("rules:", "redactors: {pii: {types: [email], with: '\"'}}\nrules:", "`with`"),
+        (
+            "rules:",
+            "enforcement: {strikes: {window: 30d, ladder: [{at: 3, do: suspend, for: 7d}, "
+            "{at: 3, do: deactivate}]}}\nrules:",
+            ": steps go up",
+        ),
+        (
+            "rules:",
+            "enforcement: {strikes: {window: 30d, ladder: [{at: 3, do: suspend, for: 7d}, "
+            "{at: 4, do: warn}]}}\nrules:",
+            "the higher one must not be the milder one",
+        ),
     ],
 )
-def test_what_this_version_cannot_do_is_refused_by_name(old, new, key):
-    (mistake,) = mistakes(changed(old, new))
+def test_a_mistake_in_the_rest_of_the_language_is_named_where_it_stands(old, new, line):
+    assert any(line in mistake for mistake in mistakes(changed(old, new)))
 
-    assert f"`{key}` is not supported by this version" in mistake
+
+EXCEPTION = """\
+exceptions:
+  - {id: EX-1, rule: no-weapons, action: flag, from: 2026-11-01, until: 2026-12-01,
+     reason: "an exercise", approved_by: [alice, bob]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("no-weapons", "no-weapon", "unknown rule `no-weapon`; did you mean `no-weapons`?"),
+        ("2026-12-01", "2026-11-01", "`until` has to come after `from`"),
+        ("[alice, bob]", "[alice]", "at least 2 items"),
+        ("[alice, bob]", "[alice, Alice]", "an exception needs two different approvers"),
+        ("action: flag", "action: redact", "an exception leaves one of `allow`, `flag`, `warn`"),
+        ("until: 2026-12-01,", "", "key `until` is missing"),
+    ],
+)
+def test_a_mistake_in_an_exception_is_named(old, new, line):
+    assert any(line in mistake for mistake in mistakes(POLICY + EXCEPTION.replace(old, new)))
+
+
+def test_an_exception_cannot_touch_a_rule_that_is_not_exemptible():
+    (mistake,) = mistakes(changed("code: weapons", "exemptible: false") + EXCEPTION)
+
+    assert "rule `no-weapons` is not exemptible" in mistake
 
 
 def test_two_rules_cannot_share_an_id():
