@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from policies.document import Document, Path, Problem
 from policies.schema import PolicyDocument
@@ -24,12 +24,20 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     return f"; did you mean `{near[0]}`?" if near else ""
 
 
-def schema_problems(error: ValidationError, document: Document) -> list[Problem]:
-    """Return one problem per mistake, placed where the mistake stands."""
-    return [_problem(detail, document) for detail in error.errors(include_url=False)]
+def schema_problems(
+    error: ValidationError, document: Document, model: type[BaseModel] = PolicyDocument
+) -> list[Problem]:
+    """Return one problem per mistake, placed where the mistake stands.
+
+    Args:
+        error: What pydantic found.
+        document: Where the values stand.
+        model: What the file was to be; its keys are what an unknown one is compared with.
+    """
+    return [_problem(detail, document, model) for detail in error.errors(include_url=False)]
 
 
-def _problem(detail: Mapping[str, Any], document: Document) -> Problem:
+def _problem(detail: Mapping[str, Any], document: Document, model: type[BaseModel]) -> Problem:
     path = tuple(
         part
         for index, part in enumerate(detail["loc"])
@@ -37,7 +45,7 @@ def _problem(detail: Mapping[str, Any], document: Document) -> Problem:
     )
     kind = str(detail["type"])
     if kind == "extra_forbidden":
-        return Problem(*document.place(path, of_key=True), _unknown_key(path))
+        return Problem(*document.place(path, of_key=True), _unknown_key(path, model))
     if kind == "missing":
         place = document.place(path[:-1], of_key=bool(path[:-1]) and isinstance(path[-2], str))
         return Problem(*place, f"key `{path[-1]}` is missing")
@@ -49,14 +57,14 @@ def _problem(detail: Mapping[str, Any], document: Document) -> Problem:
 _OPEN: set[Path] = {("categories",), ("redactors",), ("disclaimers",)}
 
 
-def _unknown_key(path: Path) -> str:
+def _unknown_key(path: Path, model: type[BaseModel]) -> str:
     key = str(path[-1])
-    return f"unknown key `{key[:80]}`{suggestion(key, _keys_at(path[:-1]))}"
+    return f"unknown key `{key[:80]}`{suggestion(key, _keys_at(path[:-1], model))}"
 
 
-def _keys_at(path: Path) -> Iterable[str]:
+def _keys_at(path: Path, model: type[BaseModel]) -> Iterable[str]:
     """Return the keys the schema knows at `path`, by walking its JSON Schema."""
-    schema = _schema()
+    schema = _schema(model)
     here: Any = schema
     for part in path:
         here = _step(schema, here, part)
@@ -64,8 +72,8 @@ def _keys_at(path: Path) -> Iterable[str]:
 
 
 @cache
-def _schema() -> Mapping[str, Any]:
-    return PolicyDocument.model_json_schema()
+def _schema(model: type[BaseModel]) -> Mapping[str, Any]:
+    return model.model_json_schema()
 
 
 def _step(schema: Mapping[str, Any], here: Any, part: str | int) -> Any:  # noqa: ANN401 - JSON
@@ -74,6 +82,8 @@ def _step(schema: Mapping[str, Any], here: Any, part: str | int) -> Any:  # noqa
             return option["items"]
         if part in option.get("properties", {}):
             return option["properties"][part]
+        for entry in option.get("patternProperties", {}).values():  # one pattern for all keys
+            return entry
         if isinstance(option.get("additionalProperties"), dict):
             return option["additionalProperties"]
     return {}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from policies.bundle import LOCK_NAME, Bundle, Lock, Pin, SourceFile
 from policies.compile import compile_policy, compile_tests, digest
@@ -20,6 +21,8 @@ from policies.mistakes import MOST, schema_problems, suggestion
 from policies.schema import IncludeEntry, PolicyDocument
 from policies.testing import PolicyTest
 from policies.types import Policy
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class PolicyError(Exception):
@@ -88,7 +91,7 @@ def resolve(file: SourceFile, library: Library, above: tuple[str, ...] = ()) -> 
     Raises:
         PolicyError: With every mistake in it.
     """
-    parsed, document = _parsed(file)
+    parsed, document = parsed_as(PolicyDocument, file)
     taken: list[PolicyFile] = []
     problems = list(document.problems)
     for number, entry in enumerate(parsed.includes):
@@ -113,15 +116,20 @@ def resolve(file: SourceFile, library: Library, above: tuple[str, ...] = ()) -> 
     )
 
 
-def _parsed(file: SourceFile) -> tuple[PolicyDocument, Document]:
+def parsed_as(model: type[Model], file: SourceFile) -> tuple[Model, Document]:
+    """Return a file as `model` reads it, and where its values stand.
+
+    Raises:
+        PolicyError: If it is not YAML, or not of this shape.
+    """
     try:
         document = read_document(file.content)
     except DocumentError as error:
         raise PolicyError(file.name, [error.problem]) from error
     try:
-        return PolicyDocument.model_validate(document.value), document
+        return model.model_validate(document.value), document
     except ValidationError as error:
-        problems = schema_problems(error, document)
+        problems = schema_problems(error, document, model)
         raise PolicyError(file.name, [*document.problems, *problems]) from error
 
 

@@ -37,25 +37,27 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 LanguageTag = Annotated[str, Field(pattern=r"^(default|[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3})$")]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a file: strict, and without keys that we do not know."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class Reference(_Part):
+class Reference(Part):
     """Where the written usage policy says it."""
 
     clause: Line
     url: Line | None = None
 
 
-class Effective(_Part):
+class Effective(Part):
     """When the policy is meant to be in force."""
 
     from_: Annotated[Moment | None, Field(alias="from")] = None
     until: Moment | None = None
 
 
-class Metadata(_Part):
+class Metadata(Part):
     """Whose policy it is, and which version."""
 
     id: RuleId
@@ -66,14 +68,14 @@ class Metadata(_Part):
     references: list[Reference] = []
 
 
-class IncludeEntry(_Part):
+class IncludeEntry(Part):
     """Another policy whose rules hold here too; `policy.lock` says which digest."""
 
     id: RuleId
     version: Annotated[str, Field(pattern=r"^[\^~]?\d{1,6}(\.\d{1,6}){0,2}$")]
 
 
-class PerStage(_Part):
+class PerStage(Part):
     """An action for some of the stages."""
 
     input: ActionName | None = None
@@ -83,7 +85,7 @@ class PerStage(_Part):
     output: ActionName | None = None
 
 
-class ScopeEntry(_Part):
+class ScopeEntry(Part):
     """For whom: every field that is given has to agree. `*` stands for anything."""
 
     projects: Patterns | None = None
@@ -105,7 +107,7 @@ OnUnavailable = Annotated[
 ]
 
 
-class Defaults(_Part):
+class Defaults(Part):
     """What holds for every rule that does not say otherwise."""
 
     on_unavailable: OnUnavailable = "block"
@@ -116,7 +118,7 @@ class Defaults(_Part):
     max_unscreened_chars: Annotated[int, Field(ge=0, le=100_000)] = 0
 
 
-class CategoryEntry(_Part):
+class CategoryEntry(Part):
     """A harm category as the policy's author sees it."""
 
     severity: Severity = "medium"
@@ -124,7 +126,7 @@ class CategoryEntry(_Part):
     clause: Text = ""
 
 
-class SpecialAction(_Part):
+class SpecialAction(Part):
     """An action with a name in it; exactly one of them."""
 
     escalate: Line | None = None  # tell somebody, beside the main action
@@ -144,7 +146,7 @@ BandAction = Annotated[
 ]
 
 
-class BandEntry(_Part):
+class BandEntry(Part):
     """Scores of at least `gte` take `actions`."""
 
     gte: Probability
@@ -158,14 +160,14 @@ Words = Annotated[
 ]
 
 
-class MessageEntry(_Part):
+class MessageEntry(Part):
     """What is said when the rule blocks: one text, or one for each language."""
 
     user: Words = ""
     developer: Words = ""
 
 
-class Canary(_Part):
+class Canary(Part):
     """Enforce the rule for a share of the end users, and watch it for the others."""
 
     canary: Annotated[int, Field(ge=0, le=100)]
@@ -177,7 +179,7 @@ RuleMode = Annotated[
 ]
 
 
-class CircumstancesEntry(_Part):
+class CircumstancesEntry(Part):
     """Who asks in a test, and through what."""
 
     project: Pattern | None = None
@@ -193,7 +195,7 @@ class CircumstancesEntry(_Part):
     strikes: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
 
-class Given(_Part):
+class Given(Part):
     """What an inline test starts from: scores, or a text for the classifiers to score."""
 
     stage: StageName
@@ -206,7 +208,7 @@ class Given(_Part):
     text: Annotated[str, Field(max_length=20_000)] | None = None
 
 
-class InlineTestEntry(_Part):
+class InlineTestEntry(Part):
     """One inline test."""
 
     name: Line
@@ -225,7 +227,7 @@ EscalateAt = Annotated[
 ]
 
 
-class RuleEntry(_Part):
+class RuleEntry(Part):
     """One category, watched at some stages."""
 
     id: RuleId
@@ -255,7 +257,7 @@ class RuleEntry(_Part):
         return dict.fromkeys(self.classifiers[-1:], self.escalate_at)
 
 
-class ExceptionEntry(_Part):
+class ExceptionEntry(Part):
     """For a while and for some, a rule does less than it says."""
 
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -269,7 +271,7 @@ class ExceptionEntry(_Part):
     approved_by: Annotated[list[Line], Field(min_length=2, max_length=20)]
 
 
-class RedactorEntry(_Part):
+class RedactorEntry(Part):
     """What a redaction hides, and what it puts in its place."""
 
     types: Annotated[list[Name], Field(min_length=1, max_length=100)]
@@ -278,7 +280,7 @@ class RedactorEntry(_Part):
     ] = "[{type}]"
 
 
-class StepEntry(_Part):
+class StepEntry(Part):
     """From `at` strikes on, `do`; `for` says for how long."""
 
     at: Annotated[int, Field(ge=1, le=10_000)]
@@ -286,20 +288,20 @@ class StepEntry(_Part):
     for_: Annotated[Span | None, Field(alias="for")] = None
 
 
-class StrikesEntry(_Part):
+class StrikesEntry(Part):
     """For how long a strike counts, and what strikes lead to."""
 
     window: Span
     ladder: Annotated[list[StepEntry], Field(min_length=1, max_length=20)]
 
 
-class EnforcementEntry(_Part):
+class EnforcementEntry(Part):
     """What follows for an end user whose requests are stopped again and again."""
 
     strikes: StrikesEntry
 
 
-class PolicyDocument(_Part):
+class PolicyDocument(Part):
     """A whole policy file."""
 
     apiVersion: Literal["ostiary/v1"]  # the file format's own spelling
