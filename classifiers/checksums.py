@@ -179,6 +179,12 @@ def said_address(said: str) -> bool:
     }
 
 
+def own_host(address: str) -> bool:
+    """Return whether an internal host is somebody's own, not one that every installation has."""
+    everywhere = r"\b(?:google|goog|docker|containers|compute|cluster)\.(?:internal|local)\b"
+    return re.search(everywhere, address.lower()) is None
+
+
 CHECKS: Mapping[str, Callable[[str], bool]] = {
     "luhn": luhn,
     "iban": iban,
@@ -192,6 +198,7 @@ CHECKS: Mapping[str, Callable[[str], bool]] = {
     "hardware_address": hardware_address,
     "mailbox": mailbox,
     "said_address": said_address,
+    "own_host": own_host,
     "bitcoin": bitcoin,
     "ethereum": ethereum,
     **IDENTIFIERS,

@@ -48,6 +48,7 @@ MAX_SPANS = 1000
 # By category: the score, and the spans as a set that keeps its order.
 _Found = dict[str, tuple[float, dict[Span, None]]]
 _WORD = re.compile(r"\{([a-z_]+)\}")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +113,25 @@ class Patterns:
     """The pattern classifier.
 
     Attributes:
-        name: `patterns@1`.
+        name: `patterns@1`; of a file of one's own, its name and the start of its digest.
         digest: SHA-256 of the pattern file, hex.
         categories: Every category some pattern counts in.
         patterns: All patterns, in file order.
     """
 
-    name = "patterns@1"
-
-    def __init__(self, source: bytes | None = None):
+    def __init__(self, source: bytes | None = None, name: str | None = None):
         """Compile the patterns.
 
         Args:
             source: The content of a pattern file; None means the one we ship.
+            name: What to call it, without version; None means `patterns@1`.
 
         Raises:
             ValueError: If the file is not well formed or an expression does not compile.
         """
         content = PATTERNS.read_bytes() if source is None else source
         self.digest = hashlib.sha256(content).hexdigest()
+        self.name = f"{name}@{self.digest[:8]}" if name else "patterns@1"
         self.patterns = _read(content)
         self.categories = frozenset(
             category for pattern in self.patterns for category in pattern.categories
@@ -177,6 +178,22 @@ class Patterns:
                     origin, end = form.original(first, last)
                     span = Span(origin - read + start, end - read + start, pattern.kind)
                     _add(found, pattern, span)
+
+
+def read_patterns(path: Path) -> Patterns:
+    """Read a pattern file of one's own; it is called as the file is, without its ending.
+
+    Raises:
+        ValueError: If it cannot be read or is not well formed; names the file.
+    """
+    if _NAME.fullmatch(path.stem) is None:
+        raise ValueError(f"{path.name}: the name must be of lower-case letters, digits and hyphens")
+    try:
+        return Patterns(path.read_bytes(), path.stem)
+    except OSError as error:
+        raise ValueError(f"{path.name}: cannot read the patterns: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 class _Hints:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
-from classifiers.patterns import Patterns
+from classifiers.patterns import Patterns, read_patterns
 from classifiers.types import Classifier
 
 
@@ -43,14 +44,24 @@ class UnknownClassifier(ValueError):
 def build(names: Iterable[str]) -> list[Classifier]:
     """Build the named classifiers, in order; loading weights may take seconds.
 
+    Args:
+        names: Registered names, and pattern files of one's own, which end in `.toml`.
+
     Raises:
         UnknownClassifier: If a name is not registered; nothing is built then.
+        ValueError: If a pattern file cannot be used, or has the name of another classifier.
     """
     wanted = list(names)
     for name in wanted:
-        if name not in CLASSIFIERS:
+        if name not in CLASSIFIERS and not _own(name):
             near = get_close_matches(name, CLASSIFIERS, n=1)
             known = ", ".join(f"`{each}`" for each in sorted(CLASSIFIERS))
             hint = f"did you mean `{near[0]}`?" if near else f"known are {known}"
             raise UnknownClassifier(f"unknown classifier `{name[:80]}`; {hint}")
-    return [CLASSIFIERS[name]() for name in wanted]
+        if _own(name) and [Path(each).stem for each in wanted].count(Path(name).stem) > 1:
+            raise ValueError(f"two classifiers would be called `{Path(name).stem}`")
+    return [read_patterns(Path(name)) if _own(name) else CLASSIFIERS[name]() for name in wanted]
+
+
+def _own(name: str) -> bool:
+    return name.endswith(".toml")

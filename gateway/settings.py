@@ -99,8 +99,9 @@ class Settings(BaseSettings):
     classifiers: Annotated[
         tuple[str, ...],
         Field(
-            description="Names of the classifiers on the panel, as a JSON list. The baseline "
-            "needs these two: what nobody reads for is stopped."
+            description="Names of the classifiers on the panel, as a JSON list; one that ends in "
+            "`.toml` is a file of your own patterns. The baseline needs these two: what nobody "
+            "reads for is stopped."
         ),
     ] = ("patterns", "encoder")
     judges_file: Annotated[
