@@ -105,7 +105,7 @@ def decode_bundle(content: bytes) -> Bundle:
 
 def write_lock(lock: Lock) -> str:
     """Return the text of a lock file."""
-    lines = [_LOCK_HEAD]
+    lines = [_LOCK_HEAD] if lock else [_LOCK_HEAD, "{}\n"]
     for policy in sorted(lock):
         lines.append(f"{policy}:\n")
         for name, pin in sorted(lock[policy].items()):

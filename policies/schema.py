@@ -319,8 +319,23 @@ class PolicyDocument(Part):
 
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a policy file, for editors."""
+    said = _untitled(PolicyDocument.model_json_schema())
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Ostiary policy",
-        **PolicyDocument.model_json_schema(),
+        "$id": "urn:ostiary:policy:v1",
+        "title": "Ostiary policy, ostiary/v1",
+        **said,
+    }
+
+
+def _untitled(part: Any) -> Any:  # noqa: ANN401 - JSON
+    """Leave out the titles that pydantic makes of names: an editor shows them, and twice."""
+    if isinstance(part, list):
+        return [_untitled(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: _untitled(value)
+        for key, value in part.items()
+        if not (key == "title" and isinstance(value, str))
     }

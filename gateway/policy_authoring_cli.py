@@ -1,0 +1,61 @@
+"""`ostiary policy lock | schema`: what an author of policies needs beside an editor.
+
+They stand in the group of `gateway.policy_cli`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from gateway.policy_cli import PolicyFile
+from gateway.terminal import NO, WRONG_USAGE, Json, fail
+
+Check = Annotated[bool, typer.Option("--check", help="Change nothing; status 1 if it would.")]
+
+app = typer.Typer()
+
+
+@app.command("lock")
+def lock_includes(file: PolicyFile, check: Check = False, as_json: Json = False) -> None:
+    """Write which digest of each include is meant into `policy.lock` beside the file."""
+    from gateway.policy_authoring import resolve_lock
+
+    with answered():
+        locking = resolve_lock(file)
+        if locking.changes and not check:
+            locking.write()
+    if as_json:
+        typer.echo(json.dumps({"lock": str(locking.path), "changes": locking.changes}))
+    else:
+        for change in locking.changes:
+            typer.echo(change)
+        if not locking.changes:
+            typer.echo(f"{locking.path}: nothing to change")
+    if locking.changes and check:
+        raise typer.Exit(NO)
+
+
+@app.command("schema")
+def print_schema() -> None:
+    """Print the JSON Schema of policy files, for editors."""
+    from policies.schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """End with what went wrong: 1 where the answer is no, 2 where a file is missing."""
+    from policies.load import PolicyError
+
+    try:
+        yield
+    except PolicyError as error:
+        fail("\n".join(error.lines()), NO)
+    except OSError as error:
+        fail(f"{error.filename}: {(error.strerror or 'it cannot be used').lower()}", WRONG_USAGE)
