@@ -8,6 +8,7 @@ GatewayError
 ├── Forbidden               403  the key lacks the scope
 ├── NotFound                404  no such model or object
 ├── BodyTimeout             408  the body did not arrive in time
+├── Conflict                409  the object's state does not allow it; asking again will not help
 ├── BodyTooLarge            413  the body is larger than `max_body_bytes`
 ├── UnsupportedEncoding     415  a compressed body, or one that is not JSON
 ├── RateLimited             429  over quota; carries `retry_after_s`
@@ -109,6 +110,14 @@ class BodyTimeout(GatewayError):
     status = 408
     type = "invalid_request_error"
     code = "body_timeout"
+
+
+class Conflict(GatewayError):
+    """The object is not in a state in which this can be done."""
+
+    status = 409
+    type = "invalid_request_error"
+    code = "conflict"
 
 
 class BodyTooLarge(GatewayError):

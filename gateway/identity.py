@@ -21,13 +21,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zlib import crc32
 
-from uuid_utils import uuid7
-
 from gateway.audit import records
-from gateway.audit.entry import Entry, Replica
+from gateway.audit.entry import row_apart
 from gateway.errors import BadRequest, Unauthenticated
 from gateway.store import keys
-from gateway.store.entries import EntryRow
 from gateway.store.keys import ApiKey
 from gateway.store.session import Database
 from gateway.types import Principal, Scope
@@ -205,7 +202,7 @@ class Identity:
             expires_at=new.expires_at,
             actor=actor,
         )
-        await keys.create(self.database, stored, _row(entry))
+        await keys.create(self.database, stored, row_apart(entry, "keys"))
         return key
 
     async def revoke(self, prefix: str, *, actor: str) -> bool:
@@ -221,7 +218,7 @@ class Identity:
         if key is None:
             return False
         entry = records.key_revoked(prefix, project=key.project, actor=actor)
-        return await keys.revoke(self.database, prefix, self.now(), _row(entry))
+        return await keys.revoke(self.database, prefix, self.now(), row_apart(entry, "keys"))
 
     async def _ask_once(self, digest: bytes, prefix: str) -> _Answer:
         # Requests that come with the same key at the same time share one query, and one
@@ -306,11 +303,6 @@ def _check(new: NewKey) -> None:
         value = getattr(new, quota)
         if value is not None and not 1 <= value <= MAX_QUOTA:
             raise BadRequest(f"`{quota}` must be 1 to {MAX_QUOTA}", param=quota)
-
-
-def _row(entry: Entry) -> EntryRow:
-    # Written outside the ledger's sequence, so as its own replica's first and only entry.
-    return entry.row(Replica(f"key_{uuid7().hex}", "keys"), 1)
 
 
 def _random_text(length: int) -> str:

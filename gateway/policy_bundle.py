@@ -1,4 +1,4 @@
-"""A policy as it is kept: what it is, what it says, and the files it came in.
+"""A policy as it is handed in: its files, checked, and what they make.
 
 This is the one place that knows how files become the bytes of a bundle, and these a
 policy again.
@@ -7,30 +7,20 @@ policy again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from policies.document import Problem
-from policies.load import (
-    BUILTIN,
-    PolicyError,
-    PolicyFile,
-    builtin_names,
-    parse_policy,
-    read_policy,
-    refuse_failures,
+from policies.bundle import (
+    LOCK_NAME,
+    Bundle,
+    BundleError,
+    SourceFile,
+    decode_bundle,
+    read_lock,
 )
+from policies.document import DocumentError, Problem
+from policies.load import PolicyError, PolicyFile, parse_bundle, read_policy, refuse_failures
 from policies.testing import run_score_tests
-
-
-class SourceFile(NamedTuple):
-    """One file of a bundle."""
-
-    name: str
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +33,7 @@ class Candidate:
         version: Likewise.
         digest: SHA-256 of what it means, hex: its identity.
         rules: How many it has.
-        content: The files it was made from, as canonical JSON.
+        bundle: The files it was made from, as canonical JSON.
     """
 
     kind: str
@@ -51,60 +41,72 @@ class Candidate:
     version: str
     digest: str
     rules: int
-    content: bytes
+    bundle: bytes
 
 
 def read_candidate(source: str) -> Candidate:
-    """Read a policy file, or a built-in policy by name.
+    """Read a policy file with what it includes, or a built-in policy by name.
 
     Raises:
         PolicyError: If it does not load, or a test of its own fails.
     """
-    file = read_policy(source)
-    path = f"{BUILTIN / source}.yaml" if source in builtin_names() else source
-    with open(path, encoding="utf-8") as opened:
-        return _checked(file, bundle_of([SourceFile(file.name, opened.read())]))
+    return _checked(read_policy(source))
 
 
-def parse_candidate(content: bytes) -> Candidate:
+def parse_candidate(bundle: bytes) -> Candidate:
     """Return the policy in the bytes of a bundle.
 
     Raises:
         PolicyError: If they are no bundle, do not load, or a test of its own fails.
     """
-    [main, *_] = files_of(content)
-    return _checked(parse_policy(main.text.encode(), main.name), content)
+    try:
+        return _checked(parse_bundle(bundle))
+    except BundleError as error:
+        raise PolicyError("bundle", [Problem(1, 1, str(error))]) from error
 
 
 def bundle_of(files: Sequence[SourceFile]) -> bytes:
-    """Return files as the bytes of a bundle; the first is the policy's own."""
-    return rfc8785.dumps({"files": [file._asdict() for file in files]})
+    """Return files as the bytes of a bundle.
 
+    Args:
+        files: The policy's own first, then what it includes; `policy.lock` may be anywhere.
 
-def files_of(content: bytes) -> list[SourceFile]:
-    """Return the files in a bundle, the policy's own first. Raises `PolicyError`."""
+    Raises:
+        PolicyError: If there is no policy, or the lock is none.
+    """
+    locks = [file for file in files if file.name == LOCK_NAME]
+    policies = [file for file in files if file.name != LOCK_NAME]
+    if not policies:
+        raise PolicyError("bundle", [Problem(1, 1, "there is no policy file in it")])
     try:
-        stored = _Stored.model_validate_json(content)
-    except ValidationError as error:
-        raise PolicyError("bundle", [Problem(1, 1, "not a bundle")]) from error
-    return [SourceFile(file.name, file.text) for file in stored.files]
+        lock = read_lock(locks[0].content) if locks else {}
+    except DocumentError as error:
+        raise PolicyError(LOCK_NAME, [error.problem]) from error
+    return Bundle(policies[0], tuple(policies[1:]), lock).encoded()
 
 
-def _checked(file: PolicyFile, content: bytes) -> Candidate:
+def files_of(bundle: bytes) -> list[SourceFile]:
+    """Return the files in a bundle that was stored, the policy's own first."""
+    decoded = decode_bundle(bundle)
+    return [decoded.main, *decoded.others]
+
+
+def _checked(file: PolicyFile) -> Candidate:
     refuse_failures(file, run_score_tests(file.policy, file.tests))
     policy = file.policy
-    rules = len(policy.rules)
-    return Candidate("Policy", policy.id, policy.version, policy.digest, rules, content)
+    return Candidate(
+        "Policy",
+        policy.id,
+        policy.version,
+        policy.digest,
+        len(policy.rules),
+        _portable(file.bundle).encoded(),
+    )
 
 
-class _StoredFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    name: str
-    text: str
-
-
-class _Stored(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    files: list[_StoredFile] = Field(min_length=1)
+def _portable(bundle: Bundle) -> Bundle:
+    """Return a bundle without the folders that its files lay in."""
+    main, *others = (
+        replace(file, name=Path(file.name).name) for file in (bundle.main, *bundle.others)
+    )
+    return replace(bundle, main=main, others=tuple(others))

@@ -108,6 +108,18 @@ class Entry:
         )
 
 
+def row_apart(entry: Entry, writer: str) -> EntryRow:
+    """Return the row of an entry that is written in the transaction of what it records.
+
+    That is outside any ledger's sequence, so it is a replica's of its own, its first and only.
+
+    Args:
+        entry: What happened.
+        writer: What part of Ostiary writes it, as in `keys`.
+    """
+    return entry.row(Replica(f"{writer}_{uuid7().hex}", writer), 1)
+
+
 def fraction(value: float | None) -> float | int | None:
     """Return `value` with at most four decimals; integers as such.
 

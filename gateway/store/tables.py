@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Float,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -28,6 +29,7 @@ metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
         "pk": "pk_%(table_name)s",
     }
 )
@@ -95,3 +97,41 @@ api_keys = Table(
     Column("revoked_at", _MOMENT),
 )
 Index("ix_api_keys_project", api_keys.c.project)
+
+# INVARIANT: a version never changes its content. Triggers in the migration refuse DELETE, and
+# UPDATE of what it is and what it says.
+policy_versions = Table(
+    "policy_versions",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("policy_id", String(64), nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("bundle", LargeBinary(), nullable=False),  # its files, canonical JSON
+    Column("author", String(128), nullable=False),  # a key id, or who used the command line
+    Column("created_at", _MOMENT, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("note", LargeBinary()),  # signatures, a signed note
+    Column("decided_by", String(128)),  # who approved or rejected it
+    Column("decided_at", _MOMENT),
+    Column("reason", Text()),  # of a rejection
+    Column("activated_at", _MOMENT),
+    Column("replaced", String(64)),  # the digest that was active before it, if any
+    UniqueConstraint("policy_id", "version"),
+)
+
+# Which version of each policy is in force.
+policy_heads = Table(
+    "policy_heads",
+    metadata,
+    Column("policy_id", String(64), primary_key=True),
+    Column("digest", String(64), ForeignKey("policy_versions.digest"), nullable=False),
+)
+
+# One row. It counts the changes of `policy_heads`, and whoever changes a policy locks it.
+policy_revision = Table(
+    "policy_revision",
+    metadata,
+    Column("id", Integer(), primary_key=True, autoincrement=False),
+    Column("revision", BigInteger(), nullable=False),
+)
