@@ -46,9 +46,9 @@ def in_range(version: str, wanted: str) -> bool:
 def join(own: Policy, included: Sequence[Policy]) -> Policy:
     """Return `own` with the rules of `included`; call `clashes` first."""
     rules = {rule.id: rule for policy in included for rule in policy.rules}
+    locked = _locked(included)
     for rule in own.rules:
-        locked = rule.id in rules and rules[rule.id].locked
-        rules[rule.id] = replace(rule, locked=True) if locked else rule
+        rules[rule.id] = replace(rule, locked=True) if rule.id in locked else rule
     taken = (
         each
         for policy in included
@@ -69,6 +69,16 @@ def join(own: Policy, included: Sequence[Policy]) -> Policy:
         max_unscreened_chars=min(policy.max_unscreened_chars for policy in (own, *included)),
         includes=tuple(dict.fromkeys(taken)),
     )
+
+
+def _locked(included: Sequence[Policy]) -> dict[str, list[Rule]]:
+    """Return the locked rules by id; policies that are included beside each other may differ."""
+    locked: dict[str, list[Rule]] = {}
+    for policy in included:
+        for rule in policy.rules:
+            if rule.locked and rule not in locked.setdefault(rule.id, []):
+                locked[rule.id].append(rule)
+    return locked
 
 
 def _joined(*parts: Mapping[str, Part]) -> dict[str, Part]:
@@ -92,32 +102,55 @@ def clashes(
                 )
                 yield Problem(*place, message)
         yield from _doubles(policy, included[:number], document)
+        yield from _smuggled(policy, included, place)
+    locked = _locked(included)
     for number, rule in enumerate(own.rules):
-        before = rules.get(rule.id)
-        if before is not None and before.locked and (less := loosened(before, rule)):
-            message = f"rule `{rule.id}` is locked by `{before.origin}`: {less}"
-            yield Problem(*document.place(("rules", number)), message)
-    yield from _exceptions(own, rules, parsed, document)
+        for before in locked.get(rule.id, ()):
+            if less := loosened(before, rule):
+                message = f"rule `{rule.id}` is locked by `{before.origin}`: {less}"
+                yield Problem(*document.place(("rules", number)), message)
+    yield from _exceptions(locked, parsed, document)
     yield from _shadowed(included, parsed, document)
 
 
 def _doubles(policy: Policy, earlier: Sequence[Policy], document: Document) -> Iterator[Problem]:
     """Names that two included policies use for different things."""
     for other in earlier:
-        for kind in ("redactors", "disclaimers"):
-            ours, theirs = getattr(policy, kind), getattr(other, kind)
+        for kind in ("redactors", "disclaimers", "exceptions"):
+            ours, theirs = _named(policy, kind), _named(other, kind)
             for name in sorted(ours.keys() & theirs.keys()):
                 if ours[name] != theirs[name]:
                     message = f"`{policy.id}` and `{other.id}` mean two things by `{name}`"
                     yield Problem(*document.place(("includes",), of_key=True), message)
 
 
+def _named(policy: Policy, kind: str) -> Mapping[str, object]:
+    if kind == "exceptions":
+        return {each.id: each for each in policy.exceptions}
+    named: Mapping[str, object] = getattr(policy, kind)
+    return named
+
+
+def _smuggled(
+    policy: Policy, included: Sequence[Policy], place: tuple[int, int]
+) -> Iterator[Problem]:
+    """Exceptions of one included policy to a rule that another one locks."""
+    for other in included:
+        locked = {rule.id for rule in other.rules if rule.locked}
+        for each in policy.exceptions:
+            if each.rule in locked and each not in other.exceptions:
+                message = (
+                    f"exception `{each.id}` of `{policy.id}` touches rule `{each.rule}`, "
+                    f"which `{other.id}` locks"
+                )
+                yield Problem(*place, message)
+
+
 def _exceptions(
-    own: Policy, rules: dict[str, Rule], parsed: PolicyDocument, document: Document
+    locked: Mapping[str, Sequence[Rule]], parsed: PolicyDocument, document: Document
 ) -> Iterator[Problem]:
     for number, entry in enumerate(parsed.exceptions):
-        rule = rules.get(entry.rule)
-        if rule is not None and rule.locked:
+        for rule in locked.get(entry.rule, ())[:1]:
             place = document.place(("exceptions", number, "rule"))
             message = f"rule `{entry.rule}` is locked by `{rule.origin}`: no exception here"
             yield Problem(*place, message)
@@ -131,3 +164,9 @@ def _shadowed(
             for name in sorted(getattr(parsed, kind).keys() & getattr(policy, kind).keys()):
                 place = document.place((kind, name), of_key=True)
                 yield Problem(*place, f"`{name}` is taken by `{policy.id}`")
+    for policy in included:
+        taken = {each.id for each in policy.exceptions}
+        for number, entry in enumerate(parsed.exceptions):
+            if entry.id in taken:
+                place = document.place(("exceptions", number, "id"))
+                yield Problem(*place, f"`{entry.id}` is taken by `{policy.id}`")

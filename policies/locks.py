@@ -27,8 +27,7 @@ def _loosened(old: Rule, new: Rule) -> Iterator[str]:
         yield "it is enforced for fewer end users"
     if not _covers(new.scope, old.scope):
         yield "it is for fewer requests"
-    if new.when is not None and new.when != old.when:
-        yield "it has a condition that the locked one does not have"
+    yield from _conditions(old, new)
     if new.classifiers != old.classifiers or new.rungs != old.rungs:
         yield "it listens to other classifiers"
     if new.exemptible and not old.exemptible:
@@ -43,8 +42,7 @@ def _as_active(old: Rule, new: Rule) -> bool:
 
 def _share(rule: Rule) -> int:
     """Return for how many percent of the end users a rule acts."""
-    shares = {Mode.ENFORCE: 101, Mode.SHADOW: -1}  # a canary of 100 leaves nobody out either
-    return shares.get(rule.mode, rule.canary_percent)
+    return {Mode.ENFORCE: 100, Mode.SHADOW: 0}.get(rule.mode, rule.canary_percent)
 
 
 def _covers(wide: Scope, narrow: Scope) -> bool:
@@ -73,6 +71,23 @@ def _fallbacks(old: Rule, new: Rule) -> Iterator[str]:
             yield f"it does less about a language that nobody reads at `{stage}`"
 
 
+def _conditions(old: Rule, new: Rule) -> Iterator[str]:
+    """Where a condition cannot be told, its rule does its `on_unavailable`."""
+    if new.when is not None and new.when != old.when:
+        yield "it has a condition that the locked one does not have"
+    if old.when is None or new.when is not None:
+        return
+    mildest = min(band.action for band in new.bands)
+    for stage in sorted(old.stages):
+        doubtful = old.on_unavailable.get(stage, Action.BLOCK)
+        least = min(mildest, new.on_unsupported_language.get(stage, mildest))
+        if least < doubtful:
+            yield (
+                f"where the condition that it drops cannot be told, at `{stage}` it does "
+                f"`{_name(least)}`, not `{_name(doubtful)}`"
+            )
+
+
 def _bands(old: Rule, new: Rule) -> Iterator[str]:
     for score in sorted({band.gte for band in (*old.bands, *new.bands)}):
         before, after = _reached(old, score), _reached(new, score)
@@ -85,6 +100,8 @@ def _bands(old: Rule, new: Rule) -> Iterator[str]:
             yield f"at {score:g} it counts no strike"
         elif before.escalate and after.escalate != before.escalate:
             yield f"at {score:g} it does not tell `{before.escalate}`"
+        elif before.disclaimer and after.disclaimer != before.disclaimer:
+            yield f"at {score:g} it does not put `{before.disclaimer}` behind the reply"
         elif after.action is Action.REDACT and after.redactor not in (None, before.redactor):
             yield f"at {score:g} it redacts by `{after.redactor}`"
 
