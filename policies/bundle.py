@@ -6,8 +6,10 @@ around it, the same policy comes again. Its bytes are RFC 8785 JSON.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Annotated
 
 import rfc8785
@@ -19,6 +21,9 @@ from policies.schema import RuleId, Version
 LOCK_NAME = "policy.lock"
 MAX_FILES = 100
 MAX_BYTES = 4 * 1024 * 1024
+MAX_NAME = 200  # code points of a file's name
+
+_UNSHOWN = re.compile(r"[\x00-\x1f\x7f]")
 
 _LOCK_HEAD = (
     "# Which digest each include was resolved to. Written by `ostiary policy lock`; commit it.\n"
@@ -59,12 +64,13 @@ class Bundle:
     lock: Lock = field(default_factory=dict)
 
     def encoded(self) -> bytes:
-        """Return its canonical bytes, by which it is stored."""
+        """Return its canonical bytes, by which it is stored; files without their folders."""
+        others = sorted(self.others, key=lambda file: (_shown(file), file.content))
         return rfc8785.dumps(
             {
                 "files": [
-                    {"name": file.name, "text": file.content.decode()}
-                    for file in (self.main, *sorted(self.others, key=lambda file: file.name))
+                    {"name": _shown(file), "text": file.content.decode()}
+                    for file in (self.main, *others)
                 ],
                 "lock": {
                     policy: {
@@ -75,6 +81,11 @@ class Bundle:
                 },
             }
         )
+
+
+def _shown(file: SourceFile) -> str:
+    name = _UNSHOWN.sub("?", PurePath(file.name).name.encode("utf-8", "replace").decode())
+    return name[-MAX_NAME:] or "policy.yaml"
 
 
 class BundleError(ValueError):
@@ -94,13 +105,23 @@ def decode_bundle(content: bytes) -> Bundle:
     except ValidationError as error:
         detail = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in detail["loc"])
-        raise BundleError(f"not a bundle: `{place}`: {detail['msg'].lower()}") from error
+        message = f"not a bundle: `{place[:MAX_NAME]}`: {detail['msg'].lower()}"
+        raise BundleError(message) from error
     main, *others = (SourceFile(file.name, file.text.encode()) for file in parsed.files)
     lock = {
         policy: {name: Pin(pin.version, pin.digest) for name, pin in pins.items()}
         for policy, pins in parsed.lock.items()
     }
     return Bundle(main, tuple(others), lock)
+
+
+def too_large(bundle: Bundle) -> str | None:
+    """Return why a bundle could not be read again, or None if it could."""
+    if len(bundle.others) >= MAX_FILES:
+        return f"a policy is made of at most {MAX_FILES} files"
+    if len(bundle.encoded()) > MAX_BYTES:
+        return f"a policy with what it includes has at most {MAX_BYTES} bytes"
+    return None
 
 
 def write_lock(lock: Lock) -> str:
@@ -114,16 +135,18 @@ def write_lock(lock: Lock) -> str:
 
 
 def read_lock(content: bytes) -> Lock:
-    """Read a lock file.
+    """Read a lock file; one without a pin holds nothing but comments.
 
     Raises:
         DocumentError: If it is not one, and where.
     """
+    if all(not line or line.startswith(b"#") for line in content.splitlines()):
+        return {}
     document = read_document(content)
     if document.problems:
         raise DocumentError(document.problems[0])
     try:
-        stored = _LockFile.model_validate(document.value or {})
+        stored = _LockFile.model_validate(document.value)
     except ValidationError as error:
         place = document.place(tuple(error.errors(include_url=False)[0]["loc"]))
         raise DocumentError(Problem(*place, "this is not a policy lock")) from error
@@ -143,7 +166,7 @@ class _StoredPin(_Part):
 
 
 class _StoredFile(_Part):
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[str, Field(max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f]+$")]
     text: str
 
 

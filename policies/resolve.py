@@ -6,13 +6,15 @@ digest: what is in force does not change because a file that it includes did.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from policies.bundle import LOCK_NAME, Bundle, Lock, Pin, SourceFile
+from policies.bundle import LOCK_NAME, Bundle, Lock, Pin, SourceFile, too_large
 from policies.compile import compile_policy, compile_tests, digest
 from policies.consistency import contradictions
 from policies.document import Document, DocumentError, Problem, read_document, read_section
@@ -23,6 +25,10 @@ from policies.testing import PolicyTest
 from policies.types import Policy
 
 Model = TypeVar("Model", bound=BaseModel)
+
+MAX_DEPTH = 20  # policies that include one another in a chain
+
+_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){2}")
 
 
 class PolicyError(Exception):
@@ -65,7 +71,7 @@ class PolicyFile:
     bundle: Bundle
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Library:
     """Where included policies are looked for.
 
@@ -79,24 +85,41 @@ class Library:
     lock: Lock = field(default_factory=dict)
     pinned: bool = True
 
+    @cached_property
+    def by_id(self) -> Mapping[str, Sequence[tuple[str, SourceFile]]]:
+        """The files by the id that they say they have, each with the version they say."""
+        found: dict[str, list[tuple[str, SourceFile]]] = {}
+        for file in self.files:
+            name, version = identity(file)
+            found.setdefault(name, []).append((version, file))
+        return found
 
-def resolve(file: SourceFile, library: Library, above: tuple[str, ...] = ()) -> PolicyFile:
+
+# What became of each file; one that is included twice is loaded once.
+Seen = dict[SourceFile, "PolicyFile | PolicyError"]
+
+
+def resolve(
+    file: SourceFile, library: Library, above: tuple[str, ...] = (), seen: Seen | None = None
+) -> PolicyFile:
     """Load a file and, first, what it includes.
 
     Args:
         file: The policy's own file.
         library: Where its includes are.
         above: The ids of those that include it.
+        seen: What was loaded before from the same library.
 
     Raises:
         PolicyError: With every mistake in it.
     """
+    seen = {} if seen is None else seen
     parsed, document = parsed_as(PolicyDocument, file)
     taken: list[PolicyFile] = []
     problems = list(document.problems)
     for number, entry in enumerate(parsed.includes):
         try:
-            taken.append(_included(entry, parsed.metadata.id, library, above))
+            taken.append(_included(entry, (*above, parsed.metadata.id), library, seen))
         except _NotIncluded as error:
             problems.append(Problem(*document.place(("includes", number)), str(error)))
     included = [each.policy for each in taken]
@@ -107,12 +130,15 @@ def resolve(file: SourceFile, library: Library, above: tuple[str, ...] = ()) -> 
     own = compile_policy(parsed, digest(parsed, pins))
     if clashing := list(clashes(own, included, parsed, document)):
         raise PolicyError(file.name, clashing)
+    bundle = _bundle(file, own.id, pins, taken)
+    if taken and (size := too_large(bundle)):
+        raise PolicyError(file.name, [Problem(*document.place(("includes",)), size)])
     return PolicyFile(
         file.name,
         join(own, included) if included else own,
         compile_tests(parsed, document),
         document,
-        _bundle(file, own.id, pins, taken),
+        bundle,
     )
 
 
@@ -138,10 +164,13 @@ class _NotIncluded(Exception):
 
 
 def _included(
-    entry: IncludeEntry, includer: str, library: Library, above: tuple[str, ...]
+    entry: IncludeEntry, above: tuple[str, ...], library: Library, seen: Seen
 ) -> PolicyFile:
-    if entry.id in (*above, includer):
+    includer = above[-1]
+    if entry.id in above:
         raise _NotIncluded(f"`{entry.id}` includes itself, by way of `{includer}`")
+    if len(above) > MAX_DEPTH:
+        raise _NotIncluded(f"includes go deeper than {MAX_DEPTH} levels")
     pin = library.lock.get(includer, {}).get(entry.id)
     if pin is None and library.pinned:
         raise _NotIncluded(
@@ -149,7 +178,7 @@ def _included(
         )
     newest = _newest(entry, library, pin)
     try:
-        loaded = resolve(newest, library, (*above, includer))
+        loaded = _loaded(newest, library, above, seen)
     except PolicyError as error:
         raise _NotIncluded(f"`{entry.id}` cannot be used: {error.lines()[0]}") from error
     if loaded.policy.id != entry.id:
@@ -162,17 +191,27 @@ def _included(
     return loaded
 
 
+def _loaded(file: SourceFile, library: Library, above: tuple[str, ...], seen: Seen) -> PolicyFile:
+    """Load a file once, or policies that include each other's includes would take for ever.
+
+    A failure is kept too, even if it came of the way here: the policy on top fails with it.
+    """
+    if file not in seen:
+        try:
+            seen[file] = resolve(file, library, above, seen)
+        except PolicyError as error:
+            seen[file] = error
+    found = seen[file]
+    if isinstance(found, PolicyError):
+        raise found
+    return found
+
+
 def _newest(entry: IncludeEntry, library: Library, pin: Pin | None) -> SourceFile:
     """Return the file that an include means, by what the files say of themselves."""
-    have = [
-        (version, file)
-        for file in library.files
-        for name, version in [identity(file)]
-        if name == entry.id
-    ]
+    have = library.by_id.get(entry.id, ())
     if not have:
-        known = {identity(file)[0] for file in library.files}
-        raise _NotIncluded(f"unknown policy `{entry.id}`{suggestion(entry.id, known)}")
+        raise _NotIncluded(f"unknown policy `{entry.id}`{suggestion(entry.id, library.by_id)}")
     fitting = [
         (version, file)
         for version, file in have
@@ -189,12 +228,12 @@ def _newest(entry: IncludeEntry, library: Library, pin: Pin | None) -> SourceFil
 def _bundle(
     file: SourceFile, policy: str, pins: Mapping[str, Pin], taken: Sequence[PolicyFile]
 ) -> Bundle:
-    others = {each.bundle.main.name: each.bundle.main for each in taken}
+    others = dict.fromkeys(each.bundle.main for each in taken)
     lock = {policy: dict(pins)} if pins else {}
     for each in taken:
-        others.update({other.name: other for other in each.bundle.others})
+        others.update(dict.fromkeys(each.bundle.others))
         lock.update({name: dict(locked) for name, locked in each.bundle.lock.items()})
-    return Bundle(file, tuple(others.values()), lock)
+    return Bundle(file, tuple(others), lock)
 
 
 def identity(file: SourceFile) -> tuple[str, str]:
@@ -205,5 +244,4 @@ def identity(file: SourceFile) -> tuple[str, str]:
         metadata = None
     said = metadata if isinstance(metadata, dict) else {}
     version = str(said.get("version", ""))
-    known = all(part.isdecimal() for part in version.split("."))
-    return str(said.get("id", "")), version if known else "0.0.0"
+    return str(said.get("id", "")), version if _VERSION.fullmatch(version) else "0.0.0"
