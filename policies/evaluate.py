@@ -73,7 +73,8 @@ def evaluate(
             continue
         outcome = _apply(rule, stage, read(rule, found, assessment))
         if outcome is not None and rule.when is not None:
-            outcome = _on_condition(rule, rule.when, outcome, _facts(given, stage, scores))
+            facts = _facts(given, stage, scores, unscored)
+            outcome = _on_condition(rule, rule.when, outcome, facts)
         if outcome is not None:
             outcomes.append((rule, outcome))
     enforced = [pair for pair in outcomes if not pair[1].shadow]
@@ -136,8 +137,14 @@ def _apply(rule: Rule, stage: Stage, reading: Reading) -> RuleOutcome | None:
     )
 
 
-def _facts(given: Circumstances, stage: Stage, scores: Mapping[str, float | None]) -> Facts:
-    answered = {category: score for category, score in scores.items() if score is not None}
+def _facts(
+    given: Circumstances,
+    stage: Stage,
+    scores: Mapping[str, float | None],
+    unscored: Mapping[str, str],
+) -> Facts:
+    # A lower bound is no score: whoever fails one of two classifiers must not pass a condition.
+    answered = {category: score for category, score in scores.items() if category not in unscored}
     return {**facts_of(given), "stage": stage.value, "scores": answered}
 
 
@@ -145,10 +152,12 @@ def _on_condition(
     rule: Rule, when: Condition, outcome: RuleOutcome, facts: Facts
 ) -> RuleOutcome | None:
     """Return what is left of an outcome once the rule's condition was asked."""
-    own = {} if outcome.score is None else {"score": outcome.score}
+    own = {} if outcome.missing else {"score": outcome.score}
     holds = when.holds({**facts, **own})
     if holds is not None:
         return outcome if holds else None
+    if not outcome.missing and _band(rule, outcome.score or 0.0) is None:
+        return outcome  # acquitted: it calls for nothing, whatever the condition is
     fallback = rule.on_unavailable.get(Stage(str(facts["stage"])), Action.BLOCK)
     return replace(
         outcome,
@@ -186,8 +195,8 @@ def _redactions(
     redactions: dict[Redaction, None] = {}  # a set that keeps its order
     for rule, outcome in enforced:
         if outcome.action is Action.REDACT:
-            redactor = _redactor(policy, rule, outcome)
-            for index, span in _hidden(rule, outcome, found, assessment):
+            for index, span, score in _hidden(rule, outcome, found, assessment):
+                redactor = _redactor(policy, rule, score)
                 # The category stands for a passage that is hidden as a whole.
                 if redactor is None or span.kind in {*redactor.types, rule.category}:
                     redactions[_redaction(index, span, redactor)] = None
@@ -196,22 +205,22 @@ def _redactions(
 
 def _hidden(
     rule: Rule, outcome: RuleOutcome, found: Found, assessment: Assessment
-) -> Iterator[tuple[int, Span]]:
-    """Yield what a rule that redacts hides, each with the index of its passage."""
+) -> Iterator[tuple[int, Span, float]]:
+    """Yield what a rule that redacts hides, each with its passage's index and score."""
     floor = min((band.gte for band in rule.bands if band.action is Action.REDACT), default=0.0)
     if outcome.unavailable or floor <= 0:
         # Nobody could say what to hide, or everything matches: all of it is hidden.
         for index in range(len(assessment.passages)):
-            yield index, _whole(assessment, index, rule)
+            yield index, _whole(assessment, index, rule), outcome.score or 0.0
         return
     for index, reading in read_each(rule, found, assessment):
         if reading.score is not None and reading.score >= floor:
             for span in _spans(rule, index, floor, found, assessment):
-                yield index, span
+                yield index, span, reading.score
 
 
-def _redactor(policy: Policy, rule: Rule, outcome: RuleOutcome) -> Redactor | None:
-    band = _band(rule, outcome.score or 0.0)
+def _redactor(policy: Policy, rule: Rule, score: float) -> Redactor | None:
+    band = _band(rule, score)
     return policy.redactors.get(band.redactor) if band and band.redactor else None
 
 

@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifiers.types import Assessment, Passage, Receipt, Source, Span, Verdict
+from policies.circumstances import Circumstances
+from policies.conditions import compile_condition
 from policies.evaluate import evaluate
-from policies.types import Action, Band, Mode, Policy, Redaction, Rule, Stage
+from policies.types import Action, Band, Mode, Policy, Redaction, Redactor, Rule, Rung, Stage
 
 TEXT = Passage(Source.FINAL, "0123456789")
 ALL_BLOCK = dict.fromkeys(Stage, Action.BLOCK)
@@ -240,6 +242,160 @@ def test_the_decision_carries_scores_receipts_and_the_policy():
         "1.0.0",
         "00",
     )
+
+
+# --- Conditions, redactors, disclaimers -------------------------------------------------------
+
+FLAGS = dict.fromkeys(Stage, Action.FLAG)
+
+
+def when(text, **changes):
+    return rule(when=compile_condition(text), **changes)
+
+
+def decide_for(rules, *verdicts, strikes=0, **more):
+    given = Circumstances(strikes=strikes)
+    return evaluate(replace(policy(*rules), **more), Stage.OUTPUT, assessed(*verdicts), given)
+
+
+def test_a_rule_acts_only_where_its_condition_holds():
+    picky = when("user.strikes >= 3")
+
+    assert decide_for([picky], weapons(0.9), strikes=3).action is Action.BLOCK
+    assert decide_for([picky], weapons(0.9), strikes=2).outcomes == ()
+
+
+def test_a_condition_sees_the_stage_the_rules_score_and_all_scores():
+    spam = Verdict("fake@1", "spam", 0.25)
+
+    for text in ("stage == 'output'", "score == 0.9", "scores['spam'] == 0.25"):
+        assert decide_for([when(text)], weapons(0.9), spam).action is Action.BLOCK
+        assert decide_for([when(f"!({text})")], weapons(0.9), spam).action is Action.ALLOW
+
+
+def test_a_condition_that_cannot_be_told_takes_on_unavailable_beside_what_was_seen():
+    unknown = "scores['nobody-answers-for'] > 0.1"
+    flags = when(unknown, bands=(Band(0.5, Action.FLAG),))
+    blocks = when(unknown, on_unavailable=FLAGS)
+
+    assert decide_for([flags], weapons(0.6)).action is Action.BLOCK
+    assert decide_for([blocks], weapons(0.9)).action is Action.BLOCK
+    outcome = decide_for([flags], weapons(0.6)).outcomes[0]
+    assert (outcome.missing, outcome.unavailable) == (("condition",), True)
+
+
+def test_a_condition_is_not_asked_where_the_rule_does_nothing():
+    assert decide_for([when("scores['nobody'] > 0.1")], weapons(0.1)).outcomes == ()
+
+
+def test_a_condition_that_fails_lifts_a_rule_that_nobody_could_answer():
+    assert decide_for([when("user.strikes > 3")], weapons(None)).action is Action.ALLOW
+    assert decide_for([when("user.strikes < 3")], weapons(None)).action is Action.BLOCK
+
+
+def test_a_score_with_an_answer_missing_is_not_known_to_a_condition():
+    spam = Verdict("fake@1", "spam", 0.1)
+    silent = Verdict("fake@2", "spam", None)
+    trusting = when("scores['spam'] > 0.5", bands=(Band(0.5, Action.FLAG),))
+
+    assert decide_for([trusting], weapons(0.6), spam).action is Action.ALLOW
+    assert decide_for([trusting], weapons(0.6), spam, silent).action is Action.BLOCK
+
+
+def test_its_own_score_with_an_answer_missing_is_not_known_either():
+    trusting = when("score > 0.7", bands=(Band(0.5, Action.FLAG),))
+
+    assert decide_for([trusting], weapons(0.6)).action is Action.ALLOW
+    assert decide_for([trusting], weapons(0.6), weapons(None, "fake@2")).action is Action.BLOCK
+
+
+def test_an_acquittal_stands_whatever_a_condition_cannot_tell():
+    judged = when(
+        "scores['nobody'] > 0.1",
+        classifiers=frozenset({"fake"}),
+        rungs=(Rung("judge", 0.5),),
+    )
+    heard = replace(
+        assessed(weapons(0.9), weapons(0.1, "judge@1")),
+        on_request={"weapons": frozenset({"judge@1"})},
+        asked={"judge@1": frozenset({(0, "weapons")})},
+    )
+
+    decision = evaluate(policy(judged), Stage.OUTPUT, heard)
+
+    assert decision.action is Action.ALLOW
+    assert decision.outcomes[0].suspicion == 0.9
+
+
+EMAILS = {"emails": Redactor(frozenset({"email"}), "<{type}>")}
+MAIL, CARD = Span(0, 2, "email"), Span(4, 6, "card")
+
+
+def test_a_redactor_hides_its_types_in_its_own_words():
+    picky = rule(bands=(Band(0.8, Action.REDACT, redactor="emails"),))
+
+    decision = decide_for([picky], weapons(0.9, spans=(MAIL, CARD)), redactors=EMAILS)
+
+    assert decision.redactions == (Redaction(0, MAIL, "<{type}>"),)
+
+
+def test_a_redactor_whose_types_match_nothing_hides_nothing_and_still_says_redact():
+    picky = rule(bands=(Band(0.8, Action.REDACT, redactor="emails"),))
+
+    decision = decide_for([picky], weapons(0.9, spans=(CARD,)), redactors=EMAILS)
+
+    assert (decision.action, decision.redactions) == (Action.REDACT, ())
+
+
+def test_a_redactor_hides_all_of_what_nobody_could_place():
+    picky = rule(bands=(Band(0.8, Action.REDACT, redactor="emails"),))
+
+    decision = decide_for([picky], weapons(0.9), redactors=EMAILS)
+
+    assert decision.redactions == (Redaction(0, Span(0, 10, "weapons"), "<{type}>"),)
+
+
+def test_a_redactor_that_is_not_there_hides_everything_found():
+    picky = rule(bands=(Band(0.8, Action.REDACT, redactor="gone"),))
+
+    decision = decide_for([picky], weapons(0.9, spans=(MAIL, CARD)))
+
+    assert decision.redactions == (Redaction(0, MAIL), Redaction(0, CARD))
+
+
+def test_each_passage_is_redacted_as_its_own_score_says():
+    two = rule(
+        bands=(Band(0.9, Action.REDACT, redactor="emails"), Band(0.5, Action.REDACT)),
+    )
+    passages = Assessment(
+        (TEXT, TEXT),
+        ((weapons(0.95, spans=(MAIL, CARD)),), (weapons(0.6, spans=(MAIL, CARD)),)),
+        (),
+        {"weapons": frozenset({"fake@1"})},
+    )
+
+    decision = evaluate(replace(policy(two), redactors=EMAILS), Stage.OUTPUT, passages)
+
+    assert decision.redactions == (
+        Redaction(0, MAIL, "<{type}>"),
+        Redaction(1, MAIL),
+        Redaction(1, CARD),
+    )
+
+
+def test_disclaimers_of_enforced_rules_are_put_behind_the_reply_each_once():
+    careful = (Band(0.5, Action.FLAG, disclaimer="careful"),)
+    words = {"careful": {"": "Mind."}, "same": {"": "Mind."}, "empty": {"": ""}}
+    rules = [
+        rule("a", bands=careful),
+        rule("b", bands=(Band(0.5, Action.FLAG, disclaimer="same"),)),
+        rule("c", bands=(Band(0.5, Action.FLAG, disclaimer="empty"),)),
+        rule("d", bands=(Band(0.5, Action.FLAG, disclaimer="unknown"),)),
+    ]
+
+    assert decide_for(rules, weapons(0.6), disclaimers=words).disclaimers == ("Mind.",)
+    shadow = rule("a", bands=careful, mode=Mode.SHADOW)
+    assert decide_for([shadow], weapons(0.6), disclaimers=words).disclaimers == ()
 
 
 # --- Laws -----------------------------------------------------------------------------------
