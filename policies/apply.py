@@ -28,12 +28,14 @@ def apply(policy: Policy, given: Circumstances, now: datetime) -> Policy:
         now: With time zone.
     """
     tags = language_tags(given.locale)
-    rules = []
-    for rule in policy.rules:
-        if rule.scope is not EVERYBODY and not rule.scope.covers(given):
-            continue
-        exceptions = [each for each in policy.exceptions if each.rule == rule.id]
-        rules.append(_narrowed(rule, exceptions, given, tags, now))
+    exceptions: dict[str, list[PolicyException]] = {}
+    for each in policy.exceptions:
+        exceptions.setdefault(each.rule, []).append(each)
+    rules = [
+        _narrowed(rule, exceptions.get(rule.id, []), given, tags, now)
+        for rule in policy.rules
+        if rule.scope is EVERYBODY or rule.scope.covers(given)
+    ]
     if len(rules) == len(policy.rules) and all(map(_same, rules, policy.rules)) and not tags:
         return policy
     spoken = {name: {"": in_language(words, tags)} for name, words in policy.disclaimers.items()}
@@ -57,8 +59,8 @@ def in_canary(rule: str, end_user: str | None, percent: int) -> bool:
     """
     if end_user is None:
         return percent >= 100
-    drawn = int.from_bytes(sha256(f"{rule}\0{end_user}".encode()).digest()[:8]) / 2**64
-    return drawn * 100 < percent
+    drawn = sha256(f"{rule}\0{end_user}".encode("utf-8", "replace")).digest()[:8]
+    return int.from_bytes(drawn) * 100 < percent * 2**64  # in whole numbers: nobody is 100
 
 
 def _narrowed(
@@ -118,5 +120,5 @@ def _capped(rule: Rule, granted: PolicyException) -> Rule:
 
 def _capped_band(band: Band, cap: Action) -> Band:
     if band.action <= cap:
-        return band
+        return replace(band, strike=False)
     return replace(band, action=cap, strike=False, redactor=None)

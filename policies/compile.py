@@ -10,7 +10,7 @@ from typing import Any
 import rfc8785
 
 from policies.bundle import Pin
-from policies.circumstances import AgeGroup, Circumstances, Scope
+from policies.circumstances import EVERYBODY, AgeGroup, Circumstances, Scope
 from policies.conditions import compile_condition
 from policies.document import Document
 from policies.ladder import Ladder, Sanction, Step
@@ -201,7 +201,8 @@ def _words(given: str | Mapping[str, str]) -> Words:
 
 
 def _scope(entry: ScopeEntry) -> Scope:
-    return Scope(**{name: _tuple(value) for name, value in entry})
+    scope = Scope(**{name: _tuple(value) for name, value in entry})
+    return EVERYBODY if scope == EVERYBODY else scope
 
 
 def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:

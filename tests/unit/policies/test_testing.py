@@ -156,3 +156,57 @@ async def test_a_test_that_failed_for_want_of_a_judge_is_not_held_against_the_po
     assert (outcomes[0].passed, outcomes[0].inconclusive) == (False, True)
     assert failure(outcomes[0]).message.endswith("; a judge gave no answer")
     refuse_failures(file, outcomes)
+
+
+FOR_SOME = """\
+apiVersion: ostiary/v1
+kind: Policy
+metadata: {id: acme, version: 1.0.0, owner: ts@acme.example}
+categories: {weapons: {}}
+rules:
+  - id: no-weapons
+    category: weapons
+    stages: [input]
+    scope: {projects: [shop]}
+    when: "'biology' in request.access || user.strikes > 2"
+    bands: [{gte: 0.5, actions: [block]}]
+    tests: [TEST]
+exceptions:
+  - {id: EX-1, rule: no-weapons, action: flag, from: 2026-01-01, until: 2026-02-01, reason: why,
+     approved_by: [a, b]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("circumstances", "at", "expect"),
+    [
+        ("{project: shop, strikes: 3}", "null", "block"),
+        ("{project: shop, access: [biology]}", "null", "block"),
+        ("{project: shop, strikes: 2}", "null", "allow"),
+        ("{strikes: 3}", "null", "allow"),
+        ("{project: shop, strikes: 3}", "2026-01-01", "flag"),
+        ("{project: shop, strikes: 3}", "2026-01-31T23:59:59Z", "flag"),
+        ("{project: shop, strikes: 3}", "2026-02-01", "block"),
+        ("{project: shop, strikes: 3}", "2025-12-31", "block"),
+    ],
+)
+def test_a_test_says_who_asks_and_when_and_without_a_moment_no_exception_holds(
+    circumstances, at, expect
+):
+    given = f"{{stage: input, circumstances: {circumstances}, at: {at}, scores: {{weapons: 0.6}}}}"
+    test = f"{{name: t, given: {given}, expect: {expect}}}"
+    file = parse_policy(FOR_SOME.replace("TEST", test).encode())
+
+    (result,) = run_score_tests(file.policy, file.tests)
+
+    assert result.passed
+
+
+def test_a_canary_is_tested_as_if_it_acted():
+    result = outcome(
+        "{name: t, given: {stage: input, scores: {weapons: 0.5}}, expect: block}",
+        "mode: {canary: 5}",
+    )
+
+    assert result.passed
+    assert result.decision.action is Action.ALLOW
