@@ -106,11 +106,23 @@ def _bands(bands: list[BandEntry], document: Document, path: Path) -> Iterator[P
         place = document.place((*path, index))
         if len(_main_actions(band)) > 1:
             yield Problem(*place, "a band takes one main action beside `strike` and `escalate`")
+        for word in _repeated_beside(band):
+            yield Problem(*place, f"a band takes `{word}` once")
         for other in bands[:index]:
             if other.gte == band.gte:
                 yield Problem(*place, f"another band starts at {band.gte:g} too")
             elif _milder_above(band, other) or _milder_above(other, band):
                 yield Problem(*place, "of two bands, the higher one must not be the milder one")
+
+
+def _repeated_beside(band: BandEntry) -> list[str]:
+    """Return what stands beside the main action more than once: only one of it would count."""
+    words = [
+        word
+        for each in band.actions
+        for word in (each.given if isinstance(each, SpecialAction) else [each])
+    ]
+    return [word for word in ("strike", "escalate", "disclaim") if words.count(word) > 1]
 
 
 def _milder_above(upper: BandEntry, lower: BandEntry) -> bool:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 # As Python's `datetime.fromisoformat` reads it, with the time zone said: always UTC.
-MOMENT = r"^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?Z)?$"
+MOMENT = r"^[0-9]{4}-[0-9][0-9]-[0-9][0-9](T[0-9][0-9]:[0-9][0-9](:[0-9][0-9])?Z)?$"
 
 ActionName = Literal["allow", "flag", "warn", "redact", "review", "block"]
 StageName = Literal["input", "tool_result", "reasoning", "tool_call", "output"]
@@ -28,13 +28,15 @@ ClassifierName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Line = Annotated[str, Field(min_length=1, max_length=200)]
 Text = Annotated[str, Field(max_length=4000)]
 
-Version = Annotated[str, Field(pattern=r"^\d{1,6}\.\d{1,6}\.\d{1,6}$")]
+Version = Annotated[str, Field(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}$")]
 Moment = Annotated[str, Field(pattern=MOMENT)]  # UTC, as in `2026-12-01T00:00:00Z`
-Span = Annotated[str, Field(pattern=r"^[1-9]\d{0,4}[mhd]$")]  # minutes, hours or days
+Span = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[mhd]$")]  # minutes, hours or days
 Pattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,127}$")]
 Patterns = Annotated[list[Pattern], Field(min_length=1, max_length=200)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 LanguageTag = Annotated[str, Field(pattern=r"^(default|[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3})$")]
+# `default` is no language that somebody speaks: seven letters are for nobody, so it is refused.
+Locale = Annotated[str, Field(pattern=r"^(\*|[A-Za-z]{2,6}(-[A-Za-z0-9]{1,8}){0,3})$")]
 
 
 class Part(BaseModel):
@@ -72,7 +74,7 @@ class IncludeEntry(Part):
     """Another policy whose rules hold here too; `policy.lock` says which digest."""
 
     id: RuleId
-    version: Annotated[str, Field(pattern=r"^[\^~]?\d{1,6}(\.\d{1,6}){0,2}$")]
+    version: Annotated[str, Field(pattern=r"^[\^~]?[0-9]{1,6}(\.[0-9]{1,6}){0,2}$")]
 
 
 class PerStage(Part):
@@ -93,7 +95,7 @@ class ScopeEntry(Part):
     age_groups: Annotated[list[AgeGroupName], Field(min_length=1)] | None = None
     endpoints: Annotated[list[EndpointName], Field(min_length=1)] | None = None
     models: Patterns | None = None
-    locales: Annotated[list[LanguageTag], Field(min_length=1, max_length=200)] | None = None
+    locales: Annotated[list[Locale], Field(min_length=1, max_length=200)] | None = None
 
 
 def _shape(value: object) -> str:
