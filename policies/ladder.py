@@ -9,6 +9,7 @@ itself: strikes that go out of the window do not bring an account back.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -75,7 +76,7 @@ def standing(ladders: Iterable[Ladder], strikes: Sequence[datetime], now: dateti
 def _on(ladder: Ladder, past: Sequence[datetime], now: datetime) -> Standing:
     best = Standing(_counted(ladder, past, now))
     for index, moment in enumerate(past):
-        then = _counted(ladder, past[: index + 1], moment)
+        then = index + 1 - bisect_right(past, moment - ladder.window)
         for step in ladder.steps:
             if step.at <= then and _in_force(step, moment, now, best.strikes):
                 until = moment + step.duration if step.duration else None
@@ -92,7 +93,7 @@ def _in_force(step: Step, reached: datetime, now: datetime, count: int) -> bool:
 
 
 def _counted(ladder: Ladder, past: Sequence[datetime], now: datetime) -> int:
-    return sum(moment > now - ladder.window for moment in past)
+    return len(past) - bisect_right(past, now - ladder.window)
 
 
 def _harshness(one: Standing) -> tuple[int, float, int]:
