@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -20,22 +19,22 @@ from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
 from gateway.api.services import Services
 from gateway.audit.ledger import Ledger
-from gateway.audit.records import policy_activated, policy_refused
 from gateway.audit.sweeper import Sweeper
-from gateway.errors import AuditUnavailable, GatewayError, MethodNotAllowed, NotFound
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
-from gateway.judging import open_judges, warn_of_missing
+from gateway.judging import open_judges
 from gateway.limits import open_limits
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
+from gateway.policy_files import LastGood
 from gateway.policy_source import PolicySource
+from gateway.policy_witness import PolicyWitness
 from gateway.sealing import Sealer
 from gateway.settings import Settings, UpstreamMode
 from gateway.store.keyfile import read_or_create
 from gateway.store.session import Database
 from model_runner.types import Runner
 from policies.testing import judge_of
-from policies.types import Policy
 
 _ROUTERS = (moderations.router, models.router, health.router)
 
@@ -158,15 +157,12 @@ async def _open_panel(settings: Settings, model: Runner, stack: AsyncExitStack) 
 async def _open_policies(
     settings: Settings, panel: Panel, ledger: Ledger, stack: AsyncExitStack
 ) -> PolicySource:
-    async def activated(policy: Policy, previous: str | None) -> None:
-        warn_of_missing(policy, panel)
-        await ledger.append(policy_activated(policy, previous_digest=previous, actor="file"))
-
-    async def rejected(name: str, reason: str) -> None:
-        with suppress(AuditUnavailable):  # a log that is away already fails every request
-            await ledger.append(policy_refused(Path(name).name, reason, actor="file"))
-
-    source = PolicySource(settings.policy, judge_of(panel), activated=activated, rejected=rejected)
+    source = PolicySource(
+        settings.policy,
+        judge_of(panel),
+        PolicyWitness(ledger, panel),
+        last_good=LastGood(settings.home, settings.policy),
+    )
     await source.start()
     watcher = asyncio.create_task(source.watch(), name="policy-watcher")
     stack.callback(watcher.cancel)

@@ -6,6 +6,8 @@ GatewayError
 │   └── MethodNotAllowed    405  this path takes another method
 ├── Unauthenticated         401  no API key, an unknown, expired or revoked one
 ├── Forbidden               403  the key lacks the scope
+│   ├── PolicyNotOffered     403  the caller chose a policy that the project is not offered
+│   └── AccessProgramUnavailable 403  an access program that was not granted
 ├── NotFound                404  no such model or object
 ├── BodyTimeout             408  the body did not arrive in time
 ├── Conflict                409  the object's state does not allow it; asking again will not help
@@ -94,6 +96,18 @@ class Forbidden(GatewayError):
     status = 403
     type = "invalid_request_error"
     code = "insufficient_permissions"
+
+
+class PolicyNotOffered(Forbidden):
+    """The caller chose a policy that their project is not offered."""
+
+    code = "policy_not_offered"
+
+
+class AccessProgramUnavailable(Forbidden):
+    """The request asks for an access program that its project was not granted."""
+
+    code = "access_program_unavailable"
 
 
 class NotFound(GatewayError):

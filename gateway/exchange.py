@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.types import Outcome, Principal
 from model_runner.types import Prompt, Usage
+from policies.circumstances import ANYBODY, Circumstances
 from policies.types import Decision, Policy
 
 
@@ -17,11 +18,14 @@ class Exchange:
         id: The request id, `req_` and 32 hex digits (a UUIDv7); also `x-request-id`.
         principal: Whose key it is.
         prompt: What was asked.
-        policy: The policy in force when it was admitted; a snapshot for its whole life.
+        policy: What governs it, as it was when it was admitted and narrowed to what is for
+            it; a snapshot for its whole life.
         endpoint: `responses`, `chat` or `moderations`.
         stream: Whether the caller reads it as a stream.
         runner: The runner's kind, for the record.
         safety_identifier: The caller's opaque id of the end user, or None.
+        circumstances: Who asks, through what and for whom, as policies may look at it.
+        disclaimers: Texts that the policy puts behind the reply, in order.
         decision_ids: One id per recorded decision, in order.
         decisions: The recorded decisions, in the same order.
         released_chars: Code points that left for the caller.
@@ -38,6 +42,8 @@ class Exchange:
     stream: bool
     runner: str
     safety_identifier: str | None = None
+    circumstances: Circumstances = ANYBODY
+    disclaimers: list[str] = field(default_factory=list)
     decision_ids: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     released_chars: int = 0

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from classifiers.types import Passage
+from gateway.disclaimers import disclaimer
 from gateway.exchange import Exchange
 from gateway.holdback import Ahead, Held, Holdback
 from gateway.passages import prompt_portions, redact_prompt, reply_passage
@@ -165,15 +166,19 @@ class Pipeline:
     async def _judged(self, exchange: Exchange) -> AsyncGenerator[_Judged]:
         """Generate, and yield only what the policy lets out."""
         redactor = Redactor(exchange.prompt)
+        said: Delta | None = None  # the last passage
         async with aclosing(self._passages(exchange)) as passages:
             async for item in passages:
                 if isinstance(item, Finish):
                     exchange.usage, exchange.outcome = item.usage, Outcome.COMPLETED
+                    if disclaimed := disclaimer(exchange, said):
+                        yield _Judged(_count(exchange, disclaimed), ())
                     yield _Judged(item, ())
                 elif isinstance(item, Ahead):
                     yield _Judged(_count(exchange, item.delta), ())
                 else:
                     judged = await self._judge_held(exchange, item, redactor)
+                    said = item.delta
                     yield judged
                     if isinstance(judged.item, Refusal):
                         return
@@ -236,7 +241,10 @@ class Pipeline:
     ) -> tuple[Decision, Awaitable[str]]:
         """Judge, evaluate, record; the decision may be acted on once the second is done."""
         assessment = await assess(self.panel, exchange.policy, stage, passages)
-        decision = evaluate(exchange.policy, stage, assessment)
+        decision = evaluate(exchange.policy, stage, assessment, exchange.circumstances)
+        exchange.disclaimers += [
+            text for text in decision.disclaimers if text not in exchange.disclaimers
+        ]
         return decision, self.log.record(exchange, decision)
 
 

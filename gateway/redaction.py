@@ -34,15 +34,11 @@ _DIGITS = 4  # a name with more is an account, not a name
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A run of text that is to be hidden: one span, or several that overlap."""
+    """A run of text that is to be hidden, one span or several that overlap, and by what."""
 
     start: int
     end: int
-    kind: str
-
-    @property
-    def sign(self) -> str:
-        return f"[{self.kind}]"
+    sign: str
 
 
 class Redactor:
@@ -70,7 +66,7 @@ class Redactor:
         if message != self._message:
             self._message, self._json = message, _Json()
         spans = [
-            _Cut(each.span.start, each.span.end, each.span.kind)
+            _Cut(each.span.start, each.span.end, each.sign)
             for each in redactions
             if each.span.end > start
         ]
@@ -104,12 +100,12 @@ def _plain(text: str, spans: list[_Cut], start: int) -> str:
 
 
 def _merged(spans: Iterable[_Cut]) -> list[_Cut]:
-    """Return `spans` in order, those that overlap as one of the first one's kind."""
+    """Return `spans` in order, those that overlap as one with the sign of the first."""
     merged: list[_Cut] = []
-    for cut in sorted(spans, key=lambda each: (each.start, each.end, each.kind)):
+    for cut in sorted(spans, key=lambda each: (each.start, each.end, each.sign)):
         if merged and cut.start < merged[-1].end:
             last = merged[-1]
-            merged[-1] = _Cut(last.start, max(last.end, cut.end), last.kind)
+            merged[-1] = _Cut(last.start, max(last.end, cut.end), last.sign)
         else:
             merged.append(cut)
     return merged

@@ -122,35 +122,15 @@ def _locked_part(policy: Policy) -> Policy:
 
 
 def _united(parts: Sequence[Policy]) -> Policy:
-    named = [
-        (
-            part.id,
-            _qualified(rule, part),
-            [each for each in part.exceptions if each.rule == rule.id],
-        )
-        for part in parts
-        for rule in part.rules
-    ]
-    meanings: dict[str, list[Meaning]] = {}
-    for _, rule, own in named:
-        if (rule, own) not in meanings.setdefault(rule.id, []):
-            meanings[rule.id].append((rule, own))
-    rules: dict[str, Rule] = {}
-    exceptions: dict[tuple[str, str], PolicyException] = {}
-    for part_id, rule, own in named:
-        # Two policies may each have a rule by this name. What an exception of one of them
-        # says is not about the other's.
-        name = rule.id if len(meanings[rule.id]) == 1 else f"{part_id}:{rule.id}"
-        rules[name] = replace(rule, id=name)
-        exceptions.update({(name, each.id): replace(each, rule=name) for each in own})
+    rules, exceptions = _all_rules(parts)
     digests = "\n".join(part.digest for part in parts)
     return Policy(
         id="+".join(part.id for part in parts),
         version="+".join(part.version for part in parts),
         digest=hashlib.sha256(digests.encode()).hexdigest(),
-        rules=tuple(rules.values()),
+        rules=rules,
         categories={name: each for part in parts for name, each in part.categories.items()},
-        exceptions=tuple(exceptions.values()),
+        exceptions=exceptions,
         redactors={
             f"{part.id}:{name}": each for part in parts for name, each in part.redactors.items()
         },
@@ -167,6 +147,32 @@ def _united(parts: Sequence[Policy]) -> Policy:
             for stage in Stage
         },
     )
+
+
+def _all_rules(
+    parts: Sequence[Policy],
+) -> tuple[tuple[Rule, ...], tuple[PolicyException, ...]]:
+    """Return the rules of all parts and their exceptions, what means the same only once.
+
+    Two policies may each have a rule by one name. What an exception of one of them says is
+    not about the other's.
+    """
+    named = [
+        (part.id, _qualified(rule, part), [own for own in part.exceptions if own.rule == rule.id])
+        for part in parts
+        for rule in part.rules
+    ]
+    meanings: dict[str, list[Meaning]] = {}
+    for _, rule, own in named:
+        if (rule, own) not in meanings.setdefault(rule.id, []):
+            meanings[rule.id].append((rule, own))
+    rules: dict[str, Rule] = {}
+    exceptions: dict[tuple[str, str], PolicyException] = {}
+    for part_id, rule, own in named:
+        name = rule.id if len(meanings[rule.id]) == 1 else f"{part_id}:{rule.id}"
+        rules[name] = replace(rule, id=name)
+        exceptions.update({(name, each.id): replace(each, rule=name) for each in own})
+    return tuple(rules.values()), tuple(exceptions.values())
 
 
 def _qualified(rule: Rule, part: Policy) -> Rule:

@@ -326,6 +326,11 @@ class Redaction:
     span: Span
     replacement: str = "[{type}]"
 
+    @property
+    def sign(self) -> str:
+        """What stands in the span's place."""
+        return self.replacement.replace("{type}", self.span.kind)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ class Call:
         stream: Whether the reply is read as events.
         safety_identifier: The caller's opaque id of the end user, or None.
         moderation: The `moderation` parameter, or None.
+        access_programs: The `access_programs` parameter: domain -> program, or None.
         echo: Request fields that the reply repeats.
         seal_reasoning: Whether reasoning items carry a sealed copy.
         include_usage: Whether a chat stream ends with a usage chunk.
@@ -34,6 +36,7 @@ class Call:
     echo: dict[str, Any]
     seal_reasoning: bool = False
     include_usage: bool = False
+    access_programs: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

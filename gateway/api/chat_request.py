@@ -140,6 +140,7 @@ def read_chat_request(body: dict[str, Any], reader: Reader) -> Call:
         stream=bool(request.stream),
         safety_identifier=request.safety_identifier or request.user,
         moderation=request.moderation,
+        access_programs=request.access_programs,
         echo={"metadata": request.metadata} if request.metadata else {},
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
     )

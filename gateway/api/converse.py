@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api.call import Call, Event, Reader, Writer, WriterFactory
 from gateway.api.gates import deny, enter, estimated_tokens
+from gateway.api.governing import Governed, access_of, circumstances_of, govern
 from gateway.api.moderation_result import tightened
 from gateway.api.problems import as_gateway_error, error_response, json_response, refusal_response
 from gateway.api.services import Services, services_of
@@ -28,6 +29,7 @@ from gateway.errors import AuditUnavailable, GatewayError, NotFound
 from gateway.exchange import Exchange
 from gateway.limits import Quota
 from gateway.pipeline import Refusal, Reply
+from gateway.types import Principal
 from model_runner.types import RunnerError
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that went away; nobody reads it
@@ -129,18 +131,30 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
             code="model_not_found",
         )
     quota = await services.limits.take(principal, _reservation(call))
+    governed = _governed(request, services, endpoint, principal, call)
     exchange = Exchange(
         id=request.scope["state"]["request_id"],
         principal=principal,
         prompt=call.prompt,
-        policy=tightened(services.policies.current, call.moderation),
+        policy=tightened(governed.policy, call.moderation),
         endpoint=endpoint.name,
         stream=call.stream,
         runner=runner.kind,
         safety_identifier=call.safety_identifier,
+        circumstances=governed.circumstances,
     )
     writer = endpoint.writer(call, exchange, services.sealer, expose=settings.expose_reasoning)
     return _Visit(services, endpoint, call, exchange, quota, writer)
+
+
+def _governed(
+    request: Request, services: Services, endpoint: Endpoint, principal: Principal, call: Call
+) -> Governed:
+    end_user = services.ledger.subject_of(principal.project, call.safety_identifier)
+    profile = services.policies.book.profile(principal.project)
+    access = access_of(call.access_programs, profile)
+    given = circumstances_of(call, endpoint.name, end_user, access)
+    return govern(request.headers, services, principal, given)
 
 
 async def _unary(visit: _Visit, items: AsyncGenerator[Reply]) -> Response:

@@ -54,6 +54,7 @@ class ModerationParam(Wire):
 MetadataKey = Annotated[str, Field(max_length=64)]
 MetadataValue = Annotated[str, Field(max_length=512)]
 Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)]
+AccessPrograms = Annotated[dict[MetadataKey, MetadataKey], Field(max_length=16)]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -69,6 +70,7 @@ class CommonRequest(Wire):
     safety_identifier: Annotated[str, Field(max_length=128)] | None = None
     user: Annotated[str, Field(max_length=512)] | None = None
     moderation: ModerationParam | None = None
+    access_programs: AccessPrograms | None = None
 
 
 _BRANCHES = frozenset({"str", "constrained-str"})  # pydantic names a union's branch in the path

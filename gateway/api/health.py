@@ -59,10 +59,15 @@ async def readyz(request: Request) -> Response:
             "digest": policy.current.digest,
             "refused_file": policy.refused,
         },
+        "policies": [
+            {"id": each.id, "version": each.version, "digest": each.digest}
+            for each in policy.book.policies.values()
+        ],
         "classifiers": [_standing(each) for each in standing],
         "rungs": [_footing(footing) for footing in rungs],
         "degraded": [
             *(["limits"] if services.limits.degraded else []),
+            *(f"policy {name} has expired" for name in policy.expired),
             *(each.classifier for each in standing if each.state is State.DOWN),
         ],
     }

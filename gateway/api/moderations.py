@@ -16,6 +16,7 @@ from starlette.responses import Response
 from classifiers.types import TOO_LONG, Passage, Source
 from gateway.api.fields import Wire, checked, text_of
 from gateway.api.gates import deny, enter, estimated_tokens
+from gateway.api.governing import govern
 from gateway.api.moderation_result import (
     MODERATION_MODEL,
     NOT_SCORED,
@@ -31,6 +32,7 @@ from gateway.exchange import Exchange
 from gateway.limits import Quota
 from model_runner.types import Message, Prompt, Role
 from policies.cascade import NOT_ASKED
+from policies.circumstances import Circumstances
 from policies.types import Decision
 
 router = APIRouter()
@@ -79,14 +81,17 @@ async def _admit(request: Request, services: Services) -> tuple[list[str], Excha
     if len(texts) > settings.max_messages:
         raise BadRequest(f"`input` has more than {settings.max_messages} texts", param="input")
     quota = await services.limits.take(principal, estimated_tokens(sum(map(len, texts))))
+    given = Circumstances(endpoint="moderations", model=MODERATION_MODEL)
+    governed = govern(request.headers, services, principal, given)
     exchange = Exchange(
         id=request.scope["state"]["request_id"],
         principal=principal,
         prompt=Prompt(MODERATION_MODEL, tuple(Message(Role.USER, text) for text in texts)),
-        policy=services.policies.current,
+        policy=governed.policy,
         endpoint="moderations",
         stream=False,
         runner="none",
+        circumstances=governed.circumstances,
     )
     return texts, exchange, quota
 

@@ -138,6 +138,7 @@ def read_responses_request(body: dict[str, Any], reader: Reader) -> Call:
         stream=bool(request.stream),
         safety_identifier=request.safety_identifier or request.user,
         moderation=request.moderation,
+        access_programs=request.access_programs,
         echo=_echo(body, request),
         seal_reasoning=_seals(request.include or []),
     )

@@ -203,12 +203,16 @@ class Ledger:
         done.add_done_callback(partial(_heard, life))
         return done
 
+    def subject_of(self, project: str, safety_identifier: str | None) -> str | None:
+        """Return the pseudonym that stands for an end user, or None for nobody known."""
+        return records.pseudonym(self._subject_key, project, safety_identifier)
+
     def _open(self, exchange: Exchange) -> None:
         refusal = self._writer.refusal
         if refusal is not None:
             raise refusal
         project = exchange.principal.project
-        subject = records.pseudonym(self._subject_key, project, exchange.safety_identifier)
+        subject = self.subject_of(project, exchange.safety_identifier)
         self._lives[exchange.id] = _Life(
             exchange,
             subject,

@@ -205,6 +205,21 @@ def policy_activated(policy: Policy, *, previous_digest: str | None, actor: str)
     return Entry("policy.activated", body)
 
 
+def policy_loaded(policy: Policy, *, previous_digest: str | None) -> Entry:
+    """A replica brings a version into force that was activated in the registry."""
+    activated = policy_activated(policy, previous_digest=previous_digest, actor="registry")
+    return Entry("policy.loaded", activated.body)
+
+
+def policy_deactivated(policy: Policy, *, actor: str) -> Entry:
+    """A policy is in force no longer, and none by its id is."""
+    body = {
+        "actor": {"key": actor},
+        "policy": _policy(policy.id, policy.version, policy.digest),
+    }
+    return Entry("policy.deactivated", body)
+
+
 def policy_refused(source: str, reason: str, *, actor: str) -> Entry:
     """A policy could not be loaded; the one before stays in force."""
     body: dict[str, Any] = {
@@ -272,6 +287,7 @@ def _rule(outcome: RuleOutcome) -> dict[str, Any]:
         "missing": list(outcome.missing),
         "classifier": outcome.classifier,
         "suspicion": fraction(outcome.suspicion),
+        "exception": outcome.exception,
         "strike": outcome.strike,
         "escalate": outcome.escalate,
     }

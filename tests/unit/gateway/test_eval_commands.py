@@ -236,13 +236,17 @@ def test_two_that_agree_are_status_0_and_two_that_do_not_status_1(folder, monkey
     from classifiers.registry import CLASSIFIERS
 
     class Silent(Patterns):
-        name, digest = "silent@1", "5" * 64
+        def __init__(self):
+            super().__init__()
+            self.name, self.digest = "silent@1", "5" * 64
 
         async def classify(self, passages):
             return [[] for _ in passages]
 
     class Same(Patterns):
-        name = "same@1"
+        def __init__(self):
+            super().__init__()
+            self.name = "same@1"
 
     monkeypatch.setitem(CLASSIFIERS, "silent", Silent)
     monkeypatch.setitem(CLASSIFIERS, "same", Same)
