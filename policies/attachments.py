@@ -22,9 +22,11 @@ from policies.bundle import Bundle, SourceFile
 from policies.circumstances import AgeGroup
 from policies.document import Document, Path, Problem
 from policies.resolve import PolicyError, parsed_as
-from policies.schema import AgeGroupName, Metadata, Name, Part, Pattern, RuleId
+from policies.schema import Metadata
+from policies.words import AgeGroupName, Part, Pattern, RuleId
 
 PolicyIds = Annotated[list[RuleId], Field(max_length=50)]
+Access = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}(:[a-z0-9_]{1,32})?$")]
 ProjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
@@ -100,28 +102,41 @@ class AttachmentsFile:
 class AttachmentEntry(Part):
     """What governs, and what may be chosen on top."""
 
-    policies: PolicyIds = Field(default_factory=list)
-    offers: PolicyIds = Field(default_factory=list)
+    policies: PolicyIds = []
+    """Ids of policies that govern these requests."""
+    offers: PolicyIds = []
+    """Ids of policies that a caller may choose on top, in `x-ostiary-policy`."""
 
 
 class ProjectEntry(AttachmentEntry):
     """A project: also what it is."""
 
     tier: Pattern = "default"
+    """The project's plan, for scopes and conditions."""
     age_group: AgeGroupName = "unknown"
-    access: list[Name] = Field(default_factory=list)
+    """Of all its end users. Where it is `unknown`, a request may say it."""
+    access: list[Access] = []
+    """Access programs that it was granted: a domain (`cyber`), or one program of it
+    (`cyber:daybreak_blue`)."""
 
 
 class AttachmentsDocument(Part):
     """A whole attachments file."""
 
     apiVersion: Literal["ostiary/v1"]  # the file format's own spelling
+    """The format; always `ostiary/v1`."""
     kind: Literal["Attachments"]
+    """Always `Attachments`."""
     metadata: Metadata
+    """Whose it is, and which version."""
     everyone: AttachmentEntry = AttachmentEntry()
-    projects: dict[ProjectName, ProjectEntry] = Field(default_factory=dict)
-    keys: dict[Pattern, AttachmentEntry] = Field(default_factory=dict)
-    models: dict[Pattern, AttachmentEntry] = Field(default_factory=dict)
+    """What is attached to every request."""
+    projects: dict[ProjectName, ProjectEntry] = {}
+    """What is attached to a project, and what it is."""
+    keys: dict[Pattern, AttachmentEntry] = {}
+    """What is attached to an API key, by its public id."""
+    models: dict[Pattern, AttachmentEntry] = {}
+    """What is attached to a model, by its name."""
 
 
 def parse_attachments(content: bytes, name: str = "attachments.yaml") -> AttachmentsFile:

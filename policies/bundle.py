@@ -16,7 +16,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 from policies.document import DocumentError, Problem, read_document
-from policies.schema import RuleId, Version
+from policies.words import RuleId, Version
 
 LOCK_NAME = "policy.lock"
 MAX_FILES = 100

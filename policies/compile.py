@@ -14,19 +14,17 @@ from policies.circumstances import EVERYBODY, AgeGroup, Circumstances, Scope
 from policies.conditions import compile_condition
 from policies.document import Document
 from policies.ladder import Ladder, Sanction, Step
-from policies.schema import (
+from policies.rule_schema import (
     BandEntry,
     Canary,
     CircumstancesEntry,
-    EnforcementEntry,
-    ExceptionEntry,
     MessageEntry,
     PerStage,
-    PolicyDocument,
     RuleEntry,
     ScopeEntry,
     SpecialAction,
 )
+from policies.schema import EnforcementEntry, ExceptionEntry, PolicyDocument
 from policies.testing import PolicyTest
 from policies.types import (
     Action,

@@ -10,14 +10,8 @@ from collections.abc import Iterator, Sequence
 from policies.declarations import Known, misdeclared, misused
 from policies.document import Document, Path, Problem
 from policies.mistakes import suggestion
-from policies.schema import (
-    BandEntry,
-    Given,
-    PerStage,
-    PolicyDocument,
-    RuleEntry,
-    SpecialAction,
-)
+from policies.rule_schema import BandEntry, Given, PerStage, RuleEntry, SpecialAction
+from policies.schema import PolicyDocument
 from policies.types import Action, Policy
 
 _FALLBACKS = ("on_unavailable", "on_unsupported_language")

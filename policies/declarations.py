@@ -15,13 +15,8 @@ from policies.conditions import VARIABLES, ConditionError, compile_condition
 from policies.document import Document, Path, Problem
 from policies.ladder import Sanction
 from policies.mistakes import suggestion
-from policies.schema import (
-    EnforcementEntry,
-    ExceptionEntry,
-    PolicyDocument,
-    RuleEntry,
-    SpecialAction,
-)
+from policies.rule_schema import RuleEntry, SpecialAction
+from policies.schema import EnforcementEntry, ExceptionEntry, PolicyDocument
 from policies.types import Policy
 
 # What an exception may leave of a rule. A redaction says where, which a block does not.
