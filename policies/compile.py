@@ -104,7 +104,7 @@ def compile_tests(parsed: PolicyDocument, document: Document) -> tuple[PolicyTes
                 unsupported=frozenset(entry.given.unsupported),
                 rungs=entry.given.rungs,
                 text=entry.given.text,
-                circumstances=_circumstances(entry.given.circumstances),
+                circumstances=circumstances_of(entry.given.circumstances),
                 at=moment(entry.given.at),
                 line=line,
                 column=column,
@@ -207,7 +207,8 @@ def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-def _circumstances(entry: CircumstancesEntry) -> Circumstances:
+def circumstances_of(entry: CircumstancesEntry) -> Circumstances:
+    """Return who asks in a test; what is not said is as for anybody."""
     given = entry.model_dump(exclude_none=True)
     if "age_group" in given:
         given["age_group"] = AgeGroup(given["age_group"])

@@ -7,11 +7,14 @@ from classifiers.registry import build
 from classifiers.types import Passage, Source
 from gateway.settings import Settings
 from policies.evaluate import evaluate
+from policies.labelled import judge_examples, missed_floors, read_examples, read_floors, tallies
 from policies.lint import lint
 from policies.load import BUILTIN, PolicyError, builtin_names, failure, load_policy, read_policy
 from policies.testing import judge_of, run_score_tests, run_text_tests
 from policies.types import STAGE_OF, Action
 
+EXAMPLES = BUILTIN / "examples"
+FLOORS = read_floors((EXAMPLES / "floors.toml").read_bytes(), "floors.toml")
 PANEL = Panel(build(Settings().classifiers))
 JUDGE = judge_of(PANEL)
 
@@ -42,6 +45,44 @@ def test_a_policy_we_ship_has_no_findings(name):
 @pytest.mark.parametrize("name", builtin_names())
 def test_every_category_we_rule_on_is_covered_by_the_embedded_classifiers(name):
     assert set(load_policy(name).categories) <= set(PANEL.covered)
+
+
+def labelled(name):
+    return read_examples((EXAMPLES / f"{name}.csv").read_bytes(), f"{name}.csv")
+
+
+@pytest.mark.parametrize("name", builtin_names())
+async def test_a_policy_we_ship_keeps_its_floors_on_its_labelled_set(name):
+    floor = FLOORS[name]
+    policy = load_policy(name)
+    outcomes = await judge_examples(policy, labelled(name), floor.circumstances, JUDGE, name)
+
+    assert list(missed_floors(tallies(outcomes).whole, floor)) == []
+
+
+@pytest.mark.parametrize("name", builtin_names())
+def test_a_labelled_set_is_half_look_alikes_and_knows_every_category(name):
+    rows = labelled(name)
+    negatives = sum(not row.label for row in rows)
+
+    assert len(rows) >= 40
+    assert 0.4 <= negatives / len(rows) <= 0.6
+    assert len({(row.text, row.stage) for row in rows}) == len(rows)
+    assert {row.category for row in rows} == set(load_policy(name).categories)
+
+
+def test_what_no_program_lifts_is_locked():
+    locked = {
+        rule.id for name in builtin_names() for rule in load_policy(name).rules if rule.locked
+    }
+
+    assert {
+        "sexual-minors",
+        "bio-outright",
+        "bio-serious",
+        "cyber-acted",
+        "destroy-vital",
+    } <= locked
 
 
 async def test_a_credential_in_a_thought_stops_the_reply():
