@@ -35,10 +35,12 @@ class Finding:
 
 
 def lint(file: PolicyFile) -> tuple[Finding, ...]:
-    """Return the findings, in file order."""
+    """Return the findings on what the file itself says, in file order."""
     findings: list[Finding] = []
-    for number, rule in enumerate(file.policy.rules):
+    rules = {rule.id: rule for rule in file.policy.rules}
+    for number, written in enumerate(file.document.value.get("rules", ())):
         path: Path = ("rules", number)
+        rule = rules[written["id"]]
         tests = [test for test in file.tests if test.rule == rule.id]
         findings += _tests(rule, tests, file.document.place(path))
         findings += _bands(rule, file.document.place((*path, "bands")))
@@ -104,7 +106,8 @@ def _messages(rule: Rule, place: Position) -> Iterator[Finding]:
 
 def _categories(file: PolicyFile) -> Iterator[Finding]:
     watched = {rule.category for rule in file.policy.rules}
-    for name, category in file.policy.categories.items():
+    for name in file.document.value.get("categories", ()):
+        category = file.policy.categories[name]
         place = file.document.place(("categories", name), of_key=True)
         if name not in watched:
             yield Finding(*place, "unused-category", f"no rule watches category `{name}`")

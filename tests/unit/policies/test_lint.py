@@ -1,7 +1,7 @@
 import pytest
 
 from policies.lint import lint
-from policies.load import parse_policy
+from policies.load import parse_policy, read_policy
 
 CLEAN = """\
 apiVersion: ostiary/v1
@@ -87,3 +87,14 @@ def test_what_a_judge_says_at_the_boundary_tests_it_too():
     said = judged.replace("rungs:", "scores: {weapons: 0.3}, rungs:")
 
     assert findings(text + said) == []
+
+
+def test_what_is_included_is_its_own_files_business(tmp_path):
+    path = tmp_path / "acme.yaml"
+    path.write_text(
+        "apiVersion: ostiary/v1\nkind: Policy\n"
+        "metadata: {id: acme, version: 1.0.0, owner: a@acme.example}\n"
+        "includes: [{id: ostiary-baseline, version: ^1.0}]\n"
+    )
+
+    assert lint(read_policy(path, pinned=False)) == ()
