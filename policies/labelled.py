@@ -24,9 +24,10 @@ from policies.circumstances import ANYBODY, Circumstances
 from policies.compile import circumstances_of
 from policies.evaluate import evaluate
 from policies.mistakes import suggestion
-from policies.schema import CircumstancesEntry, Part, Probability
+from policies.rule_schema import CircumstancesEntry
 from policies.testing import SOURCE_AT, Judge
 from policies.types import Action, Policy, Rule, Stage
+from policies.words import Part, Probability
 
 # What a column may be called, the best name first.
 COLUMNS: Mapping[str, tuple[str, ...]] = {

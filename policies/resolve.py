@@ -220,8 +220,12 @@ def _newest(entry: IncludeEntry, library: Library, pin: Pin | None) -> SourceFil
     ]
     if not fitting:
         there = ", ".join(sorted(version for version, _ in have))
-        locked = f" as {LOCK_NAME} says" if pin is not None and library.pinned else ""
-        raise _NotIncluded(f"no `{entry.id}` {entry.version}{locked}; there is {there}")
+        if pin is None or not library.pinned:
+            raise _NotIncluded(f"no `{entry.id}` {entry.version}; there is {there}")
+        raise _NotIncluded(
+            f"{LOCK_NAME} names `{entry.id}` {pin.version} and there is {there}; "
+            "run `ostiary policy lock` to take another"
+        )
     return max(fitting, key=lambda pair: [int(part) for part in pair[0].split(".")])[1]
 
 
