@@ -16,6 +16,10 @@ from gateway.terminal import NO, WRONG_USAGE, Json, fail, of_policy
 
 PolicyFile = Annotated[str, typer.Argument(help="A policy file, or a built-in policy's name.")]
 
+PolicyFiles = Annotated[
+    list[str], typer.Argument(help="Policy files, built-in policies' names, or folders of files.")
+]
+
 app = typer.Typer(help="Usage policy files.", no_args_is_help=True)
 
 
@@ -34,21 +38,27 @@ def lint_policy(file: PolicyFile, as_json: Json = False) -> None:
 
 
 @app.command("test")
-def run_policy_tests(file: PolicyFile, as_json: Json = False) -> None:
-    """Run the tests in the file, text ones with the real classifiers."""
-    from gateway.policy_commands import run_tests
+def run_policy_tests(files: PolicyFiles, as_json: Json = False) -> None:
+    """Run the tests in the files, and measure what they find in their labelled sets.
 
-    outcomes = of_policy(run_tests(file))
-    failed = 0
-    for outcome in outcomes:
-        failed += not outcome["passed"]
+    Texts are judged by the real classifiers. Exit status 1 if a test fails or a floor is missed.
+    """
+    from gateway.policy_examples import examine, table
+
+    examined = of_policy(examine(files))
+    for each in examined:
         if as_json:
-            typer.echo(json.dumps(outcome))
-        elif not outcome["passed"]:
-            typer.echo(f"{outcome['where']}: {outcome['message']}")
-    if not as_json:
-        typer.echo(f"{len(outcomes) - failed} passed, {failed} failed")
-    if failed:
+            for row in (*each.tests, *each.measures):
+                typer.echo(json.dumps(row))
+            continue
+        failed = [test for test in each.tests if not test["passed"]]
+        for test in failed:
+            typer.echo(f"{test['where']}: {test['message']}")
+        passed = f"{len(each.tests) - len(failed)} passed, {len(failed)} failed"
+        typer.echo(f"{each.policy} {each.version}: {passed}")
+        for line in (*table(each), *each.missed):
+            typer.echo(line)
+    if not all(each.passed for each in examined):
         raise typer.Exit(NO)
 
 

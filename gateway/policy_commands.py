@@ -18,9 +18,8 @@ from gateway.settings import Settings
 from policies.evaluate import evaluate
 from policies.explain import explain as explained
 from policies.lint import lint as linted
-from policies.load import PolicyError, failure, read_policy, refuse_failures
+from policies.load import PolicyError, read_policy, refuse_failures
 from policies.testing import SOURCE_AT, judge_of, run_score_tests
-from policies.testing import run_tests as run_inline_tests
 from policies.types import Action, Decision, Stage
 
 
@@ -41,29 +40,6 @@ def lint(source: str) -> tuple[list[dict[str, str]], bool]:
     return findings, True
 
 
-async def run_tests(source: str) -> list[dict[str, Any]]:
-    """Run a policy's inline tests, text ones with this installation's classifiers.
-
-    Raises:
-        PolicyError: If the file is not a policy at all.
-    """
-    file = read_policy(source)
-    async with _panel() as panel:
-        outcomes = await run_inline_tests(file.policy, file.tests, judge_of(panel))
-    return [
-        {
-            "where": f"{file.name}:{outcome.test.line}:{outcome.test.column}",
-            "rule": outcome.test.rule,
-            "test": outcome.test.name,
-            "passed": outcome.passed,
-            "expected": outcome.test.expect.name.lower(),
-            "got": outcome.action.name.lower(),
-            "message": "passed" if outcome.passed else failure(outcome).message,
-        }
-        for outcome in outcomes
-    ]
-
-
 async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict[str, Any]]:
     """Return how `text` would be decided at `stage`: lines for people, and the decision.
 
@@ -72,7 +48,7 @@ async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict
     """
     policy = read_policy(source).policy
     passage = Passage(SOURCE_AT[stage], text)
-    async with _panel() as panel:
+    async with open_panel() as panel:
         assessment = await judge_of(panel)(policy, stage, passage)
     decision = evaluate(policy, stage, assessment)
     said = [verdict for verdict in assessment.verdicts[0] if verdict.rationale]
@@ -85,7 +61,7 @@ async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict
 
 
 @asynccontextmanager
-async def _panel() -> AsyncIterator[Panel]:
+async def open_panel() -> AsyncIterator[Panel]:
     """Open this installation's classifiers and judges; no model is served here."""
     settings = Settings()
     async with AsyncExitStack() as stack:
