@@ -20,6 +20,7 @@ from gateway.api.problems import error_response
 from gateway.api.services import Services
 from gateway.audit.ledger import Ledger
 from gateway.audit.sweeper import Sweeper
+from gateway.enforcement import Enforcement
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
 from gateway.judging import open_judges
@@ -86,6 +87,8 @@ async def open_services(
         stack.push_async_callback(model.aclose)
         panel = await _open_panel(settings, model, stack)
         policies = await _open_policies(settings, panel, ledger, stack)
+        enforcement = Enforcement(database)
+        stack.push_async_callback(enforcement.aclose)
         limits = open_limits(settings.redis_url)
         stack.push_async_callback(limits.aclose)
         yield Services(
@@ -100,12 +103,14 @@ async def open_services(
                 settings.tokens_per_minute,
             ),
             limits=limits,
+            enforcement=enforcement,
             policies=policies,
             panel=panel,
             pipeline=Pipeline(
                 model,
                 panel,
                 ledger,
+                enforcement,
                 expose_reasoning=settings.expose_reasoning,
                 timeout_s=settings.generation_timeout_s,
             ),

@@ -7,13 +7,15 @@ GatewayError
 ├── Unauthenticated         401  no API key, an unknown, expired or revoked one
 ├── Forbidden               403  the key lacks the scope
 │   ├── PolicyNotOffered     403  the caller chose a policy that the project is not offered
-│   └── AccessProgramUnavailable 403  an access program that was not granted
+│   ├── AccessProgramUnavailable 403  an access program that was not granted
+│   └── IdentifierBlocked   403  the end user is suspended or deactivated
 ├── NotFound                404  no such model or object
 ├── BodyTimeout             408  the body did not arrive in time
 ├── Conflict                409  the object's state does not allow it; asking again will not help
 ├── BodyTooLarge            413  the body is larger than `max_body_bytes`
 ├── UnsupportedEncoding     415  a compressed body, or one that is not JSON
 ├── RateLimited             429  over quota; carries `retry_after_s`
+│   └── IdentifierThrottled 429  the end user is over what strikes have left of it
 ├── EngineFailed            502  the model answered garbage or broke off
 ├── Overloaded              503  no room for more work now
 ├── EngineUnavailable       503  the model cannot be reached
@@ -38,12 +40,14 @@ class GatewayError(Exception):
         param: The request field at fault, or None.
         code: The machine-readable reason; a class has a default.
         retry_after_s: When to try again, seconds, or None.
+        reason: Why, as a word for the record, where `code` does not say it all.
         headers: Further headers of the answer.
     """
 
     status = 500
     type = "server_error"
     code: str | None = "internal_error"
+    reason: str | None = None
 
     def __init__(
         self,
@@ -110,6 +114,18 @@ class AccessProgramUnavailable(Forbidden):
     code = "access_program_unavailable"
 
 
+class IdentifierBlocked(Forbidden):
+    """The end user is suspended or deactivated; nobody else of the project is affected."""
+
+    code = "safety_identifier_blocked"
+
+    def __init__(self, message: str, *, reason: str, retry_after_s: float | None = None):
+        super().__init__(message, retry_after_s=retry_after_s)
+        # A time to wait is told to people; clients are not to try again by themselves.
+        self.headers = {"x-should-retry": "false"}
+        self.reason = reason
+
+
 class NotFound(GatewayError):
     """No such model, or no such object in this project."""
 
@@ -156,6 +172,13 @@ class RateLimited(GatewayError):
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
+
+
+class IdentifierThrottled(RateLimited):
+    """The end user is over what strikes have left of the key's quota for them."""
+
+    code = "safety_identifier_throttled"
+    reason = "throttle"
 
 
 class EngineFailed(GatewayError):

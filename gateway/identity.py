@@ -11,7 +11,6 @@ when the database is away everything is refused within one.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import re
 import secrets
@@ -24,6 +23,7 @@ from zlib import crc32
 from gateway.audit import records
 from gateway.audit.entry import row_apart
 from gateway.errors import BadRequest, Unauthenticated
+from gateway.memory import Memory
 from gateway.store import keys
 from gateway.store.keys import ApiKey
 from gateway.store.session import Database
@@ -40,9 +40,7 @@ _CHECKSUM_LENGTH = 6  # 32 bits in base 62
 _MAX_PRESENTED = 512  # characters of an Authorization header that are looked at
 _MAX_NAME = 128  # characters
 _PROJECT = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_REMEMBERED_S = 1.0
 MAX_QUOTA = 1_000_000_000  # a minute; the largest that `gateway.limits` counts exactly
-_MAX_REMEMBERED = 10_000  # answers
 
 
 def mint(environment: str) -> tuple[str, str]:
@@ -106,7 +104,6 @@ class NewKey:
 class _Answer:
     principal: Principal | None
     expires_at: datetime | None
-    asked_at: float  # monotonic, seconds; before the database was asked
 
 
 @dataclass(slots=True, eq=False)
@@ -132,11 +129,11 @@ class Identity:
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _bootstrap: bytes = field(default=b"", init=False)
-    _answers: dict[bytes, _Answer] = field(default_factory=dict, init=False)
-    _asking: dict[bytes, asyncio.Task[_Answer]] = field(default_factory=dict, init=False)
+    _memory: Memory[tuple[bytes, str], _Answer] = field(init=False)
 
     def __post_init__(self) -> None:
         """Keep the bootstrap key as an HMAC. Raises `ValueError` if it is too short."""
+        self._memory = Memory(self._ask, self.monotonic)
         if not self.bootstrap_key:
             return
         if len(self.bootstrap_key) < MIN_BOOTSTRAP_LENGTH:
@@ -158,12 +155,10 @@ class Identity:
         digest = self._hmac(key)
         if self._bootstrap and hmac.compare_digest(digest, self._bootstrap):
             return self._bootstrap_principal()
-        answer = self._answers.get(digest)
-        if answer is None or self.monotonic() - answer.asked_at >= _REMEMBERED_S:
-            prefix = prefix_of(key)
-            if prefix is None:  # needs no database, so no flood of these reaches it
-                raise _invalid()
-            answer = await self._ask_once(digest, prefix)
+        prefix = prefix_of(key)
+        if prefix is None:  # needs no database, so no flood of these reaches it
+            raise _invalid()
+        answer = await self._memory.answer((digest, prefix))
         if answer.principal is None or _is_past(answer.expires_at, self.now()):
             raise _invalid()
         return answer.principal
@@ -220,35 +215,15 @@ class Identity:
         entry = records.key_revoked(prefix, project=key.project, actor=actor)
         return await keys.revoke(self.database, prefix, self.now(), row_apart(entry, "keys"))
 
-    async def _ask_once(self, digest: bytes, prefix: str) -> _Answer:
-        # Requests that come with the same key at the same time share one query, and one
-        # that is cancelled does not take it away from the others.
-        asking = self._asking.get(digest)
-        if asking is None:
-            asking = asyncio.create_task(self._ask(digest, prefix))
-            self._asking[digest] = asking
-            asking.add_done_callback(lambda done: self._forget_task(digest, done))
-        return await asyncio.shield(asking)
-
-    async def _ask(self, digest: bytes, prefix: str) -> _Answer:
-        asked_at = self.monotonic()
+    async def _ask(self, question: tuple[bytes, str]) -> _Answer:
+        digest, prefix = question
         key = await keys.find(self.database, prefix)
         # An unknown prefix costs the same comparison as a wrong secret.
         expected = key.secret_hmac if key else bytes(len(digest))
         matches = hmac.compare_digest(expected, digest)
         if key is None or not matches or key.revoked_at is not None:
-            answer = _Answer(None, None, asked_at)
-        else:
-            answer = _Answer(_principal(key), key.expires_at, asked_at)
-        while len(self._answers) >= _MAX_REMEMBERED:
-            del self._answers[next(iter(self._answers))]
-        self._answers[digest] = answer
-        return answer
-
-    def _forget_task(self, digest: bytes, done: asyncio.Task[_Answer]) -> None:
-        del self._asking[digest]
-        if not done.cancelled():
-            done.exception()  # whoever still waits gets it; nobody may be left
+            return _Answer(None, None)
+        return _Answer(_principal(key), key.expires_at)
 
     def _hmac(self, key: str) -> bytes:
         return hmac.digest(self.pepper, key.encode("utf-8", "replace"), "sha256")

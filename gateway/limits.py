@@ -9,6 +9,9 @@ clock. While it is away every replica counts by itself, in process, and `degrade
 so: a limit then holds per replica. A limit protects against overload, not against harm,
 so this fails open where the decision log fails closed.
 
+An end user whom strikes have throttled has a bucket of their own besides, a tenth of the
+key's requests, whichever keys they come through.
+
 Levels are integers, in 1/60,000 of a unit, so that a quota of N a minute fills by
 exactly N per millisecond: nothing drifts, and Lua's doubles count them exactly up to
 `MAX_LIMIT`.
@@ -18,19 +21,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.errors import RateLimited
+from gateway.errors import IdentifierThrottled, RateLimited
 from gateway.types import Principal
 
 MAX_LIMIT = 1_000_000_000  # units a minute
 _UNIT = 60_000  # levels are in 1/60,000 of a unit; also milliseconds in a minute
 _MAX_DEBT_MINUTES = 60
+_THROTTLED_SHARE = 10  # one part in so many of the key's requests
 _MAX_BUCKETS = 10_000
 _RETRY_REDIS_S = 5.0
 _REDIS_TIMEOUT_S = 0.5
@@ -250,6 +254,27 @@ class Limits:
         if not levels.taken:
             raise _rate_limited(principal, levels, tokens)
         return _quota(principal, levels, tokens)
+
+    async def throttle(self, principal: Principal, subject: str) -> None:
+        """Take one request from what is left to a throttled end user.
+
+        Args:
+            principal: Whose key they come with.
+            subject: The end user's pseudonym.
+
+        Raises:
+            IdentifierThrottled: If there is none left now; nothing was taken.
+        """
+        share = max(1, principal.requests_per_minute // _THROTTLED_SHARE)
+        own = replace(principal, key_id=f"subject:{subject}", requests_per_minute=share)
+        levels = await self._change(own, 1, 0)
+        if not levels.taken:
+            wait_ms = _wait_ms(_UNIT - levels.requests, share)
+            raise IdentifierThrottled(
+                f"this safety identifier may send {share} requests a minute; "
+                f"try again in {duration_text(wait_ms)}",
+                retry_after_s=wait_ms / 1000,
+            )
 
     async def settle(self, principal: Principal, reserved: int, used: int) -> None:
         """Take what a reply used beyond what was reserved for it, or give the rest back."""

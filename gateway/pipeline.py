@@ -42,7 +42,7 @@ class DecisionLog(Protocol):
         ...
 
     def record(self, exchange: Exchange, decision: Decision) -> Awaitable[str]:
-        """Queue the decision; awaiting it returns its id once it is durable.
+        """Queue the decision; awaiting it, once or more, returns its id when it is durable.
 
         Both raise `AuditUnavailable`.
         """
@@ -50,6 +50,20 @@ class DecisionLog(Protocol):
 
     def stream_started(self, exchange: Exchange) -> Awaitable[None]:
         """Queue that bytes are about to leave; awaiting it returns once that is durable."""
+        ...
+
+
+class Enforcer(Protocol):
+    """Who counts violations against end users."""
+
+    async def strike(
+        self, exchange: Exchange, decision: Decision, recorded: Awaitable[object]
+    ) -> None:
+        """Count what `decision` counts, durably, once it is `recorded`.
+
+        Raises:
+            GatewayError: If it could not be; then the decision must not be acted on.
+        """
         ...
 
 
@@ -98,6 +112,7 @@ class Pipeline:
         runner: Where tokens come from.
         panel: The classifiers.
         log: The decision log.
+        enforcer: Counts violations; None counts none.
         expose_reasoning: Judge thoughts as output too, since callers will see them.
         timeout_s: Longest time one reply may take, seconds.
     """
@@ -105,6 +120,7 @@ class Pipeline:
     runner: Runner
     panel: Panel
     log: DecisionLog
+    enforcer: Enforcer | None = None
     expose_reasoning: bool = False
     timeout_s: float = 600.0
 
@@ -239,13 +255,20 @@ class Pipeline:
     async def _decide(
         self, exchange: Exchange, stage: Stage, passages: tuple[Passage, ...]
     ) -> tuple[Decision, Awaitable[str]]:
-        """Judge, evaluate, record; the decision may be acted on once the second is done."""
+        """Judge, evaluate, record; the decision may be acted on once the second is done.
+
+        A decision that counts against the end user is counted here, before anything of it
+        can leave.
+        """
         assessment = await assess(self.panel, exchange.policy, stage, passages)
         decision = evaluate(exchange.policy, stage, assessment, exchange.circumstances)
         exchange.disclaimers += [
             text for text in decision.disclaimers if text not in exchange.disclaimers
         ]
-        return decision, self.log.record(exchange, decision)
+        recorded = self.log.record(exchange, decision)
+        if self.enforcer is not None and decision.strikes:
+            await self.enforcer.strike(exchange, decision, recorded)
+        return decision, recorded
 
 
 def _refuse(exchange: Exchange, decision: Decision, *, prompt: bool) -> Refusal:

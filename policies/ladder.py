@@ -50,11 +50,13 @@ class Standing:
     Attributes:
         strikes: How many count now.
         sanction: What is in force.
+        since: When the strike was made that it follows from.
         until: When it ends, if that is known.
     """
 
     strikes: int = 0
     sanction: Sanction = Sanction.NONE
+    since: datetime | None = None
     until: datetime | None = None
 
 
@@ -74,26 +76,29 @@ def standing(ladders: Iterable[Ladder], strikes: Sequence[datetime], now: dateti
 
 
 def _on(ladder: Ladder, past: Sequence[datetime], now: datetime) -> Standing:
-    best = Standing(_counted(ladder, past, now))
-    for index, moment in enumerate(past):
-        then = index + 1 - bisect_right(past, moment - ladder.window)
-        for step in ladder.steps:
-            if step.at <= then and _in_force(step, moment, now, best.strikes):
-                until = moment + step.duration if step.duration else None
-                best = max(best, Standing(best.strikes, step.sanction, until), key=_harshness)
+    counting = past[bisect_right(past, now - ladder.window) :]
+    # How many counted when each strike was made, itself included.
+    counts = [
+        index + 1 - bisect_right(past, moment - ladder.window) for index, moment in enumerate(past)
+    ]
+    best = Standing(len(counting))
+    for step in ladder.steps:
+        reached = [moment for moment, count in zip(past, counts, strict=True) if count >= step.at]
+        since, until = _span(step, reached, counting)
+        if since is not None and (until is None or now < until):
+            best = max(best, Standing(best.strikes, step.sanction, since, until), key=_harshness)
     return best
 
 
-def _in_force(step: Step, reached: datetime, now: datetime, count: int) -> bool:
-    if step.sanction is Sanction.DEACTIVATE and step.duration is None:
-        return True
+def _span(
+    step: Step, reached: Sequence[datetime], counting: Sequence[datetime]
+) -> tuple[datetime | None, datetime | None]:
+    """Return since when and until when a step holds; since None if it does not."""
     if step.duration is not None:
-        return now < reached + step.duration
-    return count >= step.at
-
-
-def _counted(ladder: Ladder, past: Sequence[datetime], now: datetime) -> int:
-    return len(past) - bisect_right(past, now - ladder.window)
+        return (reached[-1], reached[-1] + step.duration) if reached else (None, None)
+    if step.sanction is Sanction.DEACTIVATE:
+        return (reached[0] if reached else None), None
+    return (counting[step.at - 1] if len(counting) >= step.at else None), None
 
 
 def _harshness(one: Standing) -> tuple[int, float, int]:

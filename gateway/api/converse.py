@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -19,18 +19,20 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.call import Call, Event, Reader, Writer, WriterFactory
-from gateway.api.gates import deny, enter, estimated_tokens
+from gateway.api.gates import admit_end_user, deny, enter, estimated_tokens
 from gateway.api.governing import Governed, access_of, circumstances_of, govern
 from gateway.api.moderation_result import tightened
 from gateway.api.problems import as_gateway_error, error_response, json_response, refusal_response
 from gateway.api.services import Services, services_of
 from gateway.api.sse import DONE, EventStream, HungUp, until_hang_up
+from gateway.enforcement import safety_warning
 from gateway.errors import AuditUnavailable, GatewayError, NotFound
 from gateway.exchange import Exchange
 from gateway.limits import Quota
 from gateway.pipeline import Refusal, Reply
 from gateway.types import Principal
 from model_runner.types import RunnerError
+from policies.ladder import Standing
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that went away; nobody reads it
 _log = structlog.get_logger("ostiary.api")
@@ -80,12 +82,13 @@ class _Visit:
     call: Call
     exchange: Exchange
     quota: Quota
+    standing: Standing
     writer: Writer
 
     @property
     def headers(self) -> dict[str, str]:
         """Headers of every reply to an admitted request."""
-        headers = self.quota.headers()
+        headers = {**self.quota.headers(), **safety_warning(self.standing)}
         if self.exchange.decision_ids:
             headers["x-ostiary-decision-id"] = self.exchange.decision_ids[0]
         return headers
@@ -130,8 +133,9 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
             param="model",
             code="model_not_found",
         )
-    quota = await services.limits.take(principal, _reservation(call))
     governed = _governed(request, services, endpoint, principal, call)
+    standing = await admit_end_user(request, services, governed)
+    quota = await services.limits.take(principal, _reservation(call))
     exchange = Exchange(
         id=request.scope["state"]["request_id"],
         principal=principal,
@@ -141,10 +145,10 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
         stream=call.stream,
         runner=runner.kind,
         safety_identifier=call.safety_identifier,
-        circumstances=governed.circumstances,
+        circumstances=replace(governed.circumstances, strikes=standing.strikes),
     )
     writer = endpoint.writer(call, exchange, services.sealer, expose=settings.expose_reasoning)
-    return _Visit(services, endpoint, call, exchange, quota, writer)
+    return _Visit(services, endpoint, call, exchange, quota, standing, writer)
 
 
 def _governed(

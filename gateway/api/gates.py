@@ -9,11 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.body import read_object
+from gateway.api.governing import Governed
 from gateway.api.problems import error_response
 from gateway.api.services import Services, services_of
 from gateway.audit.records import denied
+from gateway.enforcement import check_standing
 from gateway.errors import AuditUnavailable, Forbidden, GatewayError, Overloaded
 from gateway.types import Principal, Scope
+from policies.ladder import Sanction, Standing
 
 _CHARS_PER_TOKEN = 4
 _log = structlog.get_logger("ostiary.api")
@@ -57,6 +60,29 @@ async def enter(request: Request, services: Services) -> tuple[Principal, dict[s
     return principal, body
 
 
+async def admit_end_user(request: Request, services: Services, governed: Governed) -> Standing:
+    """Return where the end user stands whom a request is for, if they are served.
+
+    Before the key's quota is asked, so that who is not served uses up nothing of it.
+
+    Raises:
+        IdentifierBlocked: If they are suspended or deactivated.
+        IdentifierThrottled: If they are throttled, and over what that leaves them.
+        StoreUnavailable: If nobody can tell.
+    """
+    state = request.scope["state"]
+    principal: Principal = state["principal"]
+    subject = governed.circumstances.end_user
+    state["subject"] = subject
+    standing = await services.enforcement.standing(
+        principal.project, subject, governed.policy.ladders
+    )
+    check_standing(standing)
+    if subject is not None and standing.sanction is Sanction.THROTTLE:
+        await services.limits.throttle(principal, subject)
+    return standing
+
+
 def estimated_tokens(chars: int) -> int:
     """Return what a text of so many code points is reserved as, before it is counted."""
     return chars // _CHARS_PER_TOKEN + 1
@@ -74,6 +100,7 @@ async def deny(request: Request, endpoint: str, error: GatewayError) -> Response
         request_id=state["request_id"],
         endpoint=endpoint,
         principal=state.get("principal"),
+        subject=state.get("subject"),
     )
     try:
         await services.ledger.append(entry)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from classifiers.panel import Panel
 from gateway.audit.ledger import Ledger
+from gateway.enforcement import Enforcement
 from gateway.identity import Identity
 from gateway.limits import Limits
 from gateway.metrics import Metrics
@@ -28,6 +29,7 @@ class Services:
         ledger: The decision log.
         identity: API key -> principal.
         limits: Quotas.
+        enforcement: Where end users stand.
         policies: The policy in force.
         panel: The classifiers.
         pipeline: The product.
@@ -42,6 +44,7 @@ class Services:
     ledger: Ledger
     identity: Identity
     limits: Limits
+    enforcement: Enforcement
     policies: PolicySource
     panel: Panel
     pipeline: Pipeline

@@ -34,8 +34,11 @@ def pseudonym(secret: bytes, project: str, safety_identifier: str | None) -> str
         secret: 32 bytes, known to this installation only.
         project: The same identifier in two projects gives two pseudonyms.
         safety_identifier: The caller's id of the end user, or None.
+
+    Returns:
+        None for nobody: an empty one does not name a person.
     """
-    if safety_identifier is None:
+    if not safety_identifier:
         return None
     name = f"{project}\0{safety_identifier}".encode("utf-8", "replace")
     return hmac.digest(secret, name, "sha256").hex()[:32]
@@ -154,15 +157,21 @@ def lost(request_id: str, project: str | None, replica: str) -> Entry:
 
 
 def denied(
-    error: GatewayError, *, request_id: str, endpoint: str, principal: Principal | None = None
+    error: GatewayError,
+    *,
+    request_id: str,
+    endpoint: str,
+    principal: Principal | None = None,
+    subject: str | None = None,
 ) -> Entry:
     """A request was refused at the gates, before it was admitted: 4xx."""
     body: dict[str, Any] = {
         "request": {"id": request_id, "endpoint": endpoint},
-        "actor": _actor(principal) if principal else None,
+        "actor": {**_actor(principal), "safety_identifier": subject} if principal else None,
         "denial": {
             "status": error.status,
             "code": error.code and error.code[:_MAX_NAME],
+            "reason": error.reason,
             "param": error.param if _FIELD.fullmatch(error.param or "") else None,
         },
     }

@@ -135,3 +135,18 @@ policy_revision = Table(
     Column("id", Integer(), primary_key=True, autoincrement=False),
     Column("revision", BigInteger(), nullable=False),
 )
+
+# One strike: a rule counted against an end user. A rule counts once in an exchange.
+strikes = Table(
+    "strikes",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("rule", String(256), primary_key=True),
+    Column("decision_id", String(36), nullable=False),
+    Column("policy", Text(), nullable=False),  # its id; those of several, united
+    Column("project", String(128), nullable=False),
+    Column("subject", String(32), nullable=False),  # the end user's pseudonym
+    Column("struck_at", _MOMENT, nullable=False),
+    Column("reversed_at", _MOMENT),  # by a person; since then it does not count
+)
+Index("ix_strikes_project_subject", strikes.c.project, strikes.c.subject)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import RateLimited
+from gateway.errors import IdentifierThrottled, RateLimited
 from gateway.limits import Levels, Limits, LocalBuckets, Quota, duration_text
 from gateway.types import Principal
 
@@ -132,3 +132,31 @@ async def test_the_number_of_buckets_is_bounded():
         await buckets.change(principal(key_id=f"key-{number}"), 1, 1)
 
     assert len(buckets) == 10_000
+
+
+@pytest.mark.parametrize(("quota", "share"), [(600, 60), (25, 2), (5, 1)])
+async def test_a_throttled_end_user_has_a_tenth_of_the_keys_requests(quota, share):
+    limits = Limits(local=LocalBuckets(Clock()))
+
+    for _ in range(share):
+        await limits.throttle(principal(quota), "ab" * 16)
+    with pytest.raises(IdentifierThrottled) as raised:
+        await limits.throttle(principal(quota), "ab" * 16)
+
+    assert raised.value.retry_after_s == pytest.approx(60 / share)
+
+
+async def test_a_throttled_end_user_takes_nothing_from_anybody_else():
+    limits = Limits(local=LocalBuckets(Clock()))
+    await limits.throttle(principal(10), "ab" * 16)
+
+    await limits.throttle(principal(10), "cd" * 16)
+    assert (await limits.take(principal(10), 1)).remaining_requests == 9
+
+
+async def test_a_throttled_end_user_is_one_whichever_key_they_come_with():
+    limits = Limits(local=LocalBuckets(Clock()))
+    await limits.throttle(principal(10, key_id="one"), "ab" * 16)
+
+    with pytest.raises(IdentifierThrottled):
+        await limits.throttle(principal(10, key_id="other"), "ab" * 16)

@@ -4,7 +4,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from classifiers.types import Assessment, Passage, Source, Span, Verdict
-from gateway.errors import AuditUnavailable
+from gateway.errors import AuditUnavailable, StoreUnavailable
 from gateway.exchange import Exchange
 from gateway.pipeline import Admitted, Pipeline, Refusal
 from gateway.types import Outcome, Principal, Scope
@@ -20,7 +20,7 @@ from model_runner.types import (
     RunnerTimeout,
     Usage,
 )
-from policies.types import Action, Band, Policy, Rule, Stage
+from policies.types import Action, Band, Mode, Policy, Rule, Stage
 
 CALLER = Principal("k", "acme", frozenset({Scope.CALLER}), 60, 60)
 ASK = Prompt("m", (Message(Role.USER, "hello"),))
@@ -121,6 +121,19 @@ class MemoryLog:
         return done
 
 
+class MemoryEnforcer:
+    """Keeps what was struck."""
+
+    def __init__(self, fails=None):
+        self.fails, self.struck = fails, []
+
+    async def strike(self, exchange, decision, recorded):
+        await recorded
+        if self.fails is not None:
+            raise self.fails
+        self.struck.append((decision.stage, decision.strikes))
+
+
 class House:
     """A pipeline with its parts in reach."""
 
@@ -133,6 +146,11 @@ class House:
     def ask(self, prompt=ASK, policy=NO_BOMBS, stream=False):
         self.exchange = Exchange("req_1", CALLER, prompt, policy, "chat", stream, "scripted")
         return self.pipeline.answer(self.exchange)
+
+
+def striking(*, mode=Mode.ENFORCE, action=Action.BLOCK, stages=frozenset(Stage)):
+    band = Band(0.5, action, strike=True)
+    return policy(Rule("no-bombs", "bomb", frozenset(stages), (band,), {}, mode=mode))
 
 
 async def collect(stream):
@@ -364,3 +382,65 @@ async def test_hidden_thoughts_do_not_count_as_released():
     await collect(house.ask())
 
     assert house.exchange.released_chars == len("Hi.")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_strike_is_counted_before_the_refusal_leaves(stream):
+    enforcer = MemoryEnforcer()
+    house = House(thought("use a bomb"), final("Hi."), DONE, enforcer=enforcer)
+
+    async for item in house.ask(policy=striking(), stream=stream):
+        if isinstance(item, Refusal):
+            assert enforcer.struck == [(Stage.REASONING, ("no-bombs",))]
+
+
+async def test_the_usual_decision_counts_nothing():
+    enforcer = MemoryEnforcer()
+
+    await collect(House(final("Hi."), DONE, enforcer=enforcer).ask(policy=striking()))
+
+    assert enforcer.struck == []
+
+
+async def test_a_rule_in_shadow_counts_nothing():
+    enforcer = MemoryEnforcer()
+    house = House(final("a bomb"), DONE, enforcer=enforcer)
+
+    await collect(house.ask(policy=striking(mode=Mode.SHADOW)))
+
+    assert enforcer.struck == []
+
+
+async def test_what_is_let_out_may_count_too():
+    enforcer = MemoryEnforcer()
+    house = House(final("a bomb"), DONE, enforcer=enforcer)
+
+    reply = await collect(house.ask(policy=striking(action=Action.FLAG), stream=True))
+
+    assert visible(reply) == "a bomb"
+    assert enforcer.struck == [(Stage.OUTPUT, ("no-bombs",))]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_strike_that_cannot_be_counted_lets_nothing_out(stream):
+    released = []
+    enforcer = MemoryEnforcer(StoreUnavailable("away"))
+    house = House(final("a bomb"), DONE, enforcer=enforcer)
+
+    with pytest.raises(StoreUnavailable):
+        async for item in house.ask(policy=striking(action=Action.FLAG), stream=stream):
+            released.append(item)
+
+    assert released == [Admitted()]
+    assert house.log.closed == [house.exchange]
+
+
+async def test_moderation_counts_like_any_other_input():
+    enforcer = MemoryEnforcer()
+    house = House(enforcer=enforcer)
+    house.ask(policy=striking())
+    passages = [Passage(Source.USER, text) for text in ("a bomb", "hello")]
+
+    await house.pipeline.moderate(house.exchange, passages)
+
+    assert enforcer.struck == [(Stage.INPUT, ("no-bombs",))]

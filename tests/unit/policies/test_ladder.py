@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from time import perf_counter
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,9 +29,11 @@ def test_nobody_without_strikes_is_sanctioned():
 
 
 def test_the_highest_step_that_the_count_reaches_is_in_force():
-    assert standing([LADDER], ago(1), NOW) == Standing(1, Sanction.WARN)
-    assert standing([LADDER], ago(1, 2), NOW) == Standing(2, Sanction.WARN)
-    assert standing([LADDER], ago(1, 2, 3), NOW) == Standing(3, Sanction.THROTTLE)
+    one, two, three = (standing([LADDER], ago(*range(1, count + 1)), NOW) for count in (1, 2, 3))
+
+    assert (one.strikes, one.sanction) == (1, Sanction.WARN)
+    assert (two.strikes, two.sanction) == (2, Sanction.WARN)
+    assert (three.strikes, three.sanction) == (3, Sanction.THROTTLE)
 
 
 def test_a_strike_counts_for_the_window_and_not_a_moment_longer():
@@ -58,13 +61,13 @@ def test_another_strike_begins_the_duration_again():
 def test_a_deactivation_does_not_end_when_its_strikes_do():
     strikes = ago(*range(100, 108))
 
-    assert standing([LADDER], strikes, NOW) == Standing(0, Sanction.DEACTIVATE)
+    assert standing([LADDER], strikes, NOW) == Standing(0, Sanction.DEACTIVATE, NOW - 100 * DAY)
 
 
 def test_strikes_that_were_never_together_in_the_window_do_not_add_up():
     strikes = ago(*range(0, 400, 31))
 
-    assert standing([LADDER], strikes, NOW) == Standing(1, Sanction.WARN)
+    assert standing([LADDER], strikes, NOW) == Standing(1, Sanction.WARN, NOW)
 
 
 def test_strikes_of_the_future_do_not_count_yet():
@@ -79,6 +82,28 @@ def test_of_several_ladders_the_harshest_counts():
     assert standing([harsh, LADDER], ago(0.5), NOW).sanction is Sanction.SUSPEND
 
 
+def test_of_two_suspensions_the_longer_one_counts():
+    short = Ladder(DAY, (Step(1, Sanction.SUSPEND, DAY),))
+    long = Ladder(DAY, (Step(1, Sanction.SUSPEND, 3 * DAY),))
+
+    assert standing([short, long], ago(0.5), NOW).until == NOW + 2.5 * DAY
+
+
+def test_a_sanction_is_since_the_strike_that_it_follows_from():
+    assert standing([LADDER], ago(40, 9, 3), NOW).since == NOW - 9 * DAY  # the first that counts
+    assert standing([LADDER], ago(6, 5, 4, 3, 2, 1), NOW).since == NOW - DAY  # the last
+    assert standing([LADDER], ago(*range(8)), NOW).since == NOW  # the one that made it eight
+
+
+def test_many_strikes_are_counted_in_little_time():
+    strikes = [NOW - timedelta(minutes=minute) for minute in range(10_000)]
+
+    began = perf_counter()
+    standing([LADDER], strikes, NOW)
+
+    assert perf_counter() - began < 1  # comparing each with each takes a minute
+
+
 DAYS = st.lists(st.integers(0, 60), max_size=15)
 
 
@@ -90,6 +115,13 @@ def test_one_more_strike_never_makes_it_milder(days, more):
 
     assert after.sanction >= before.sanction
     assert after.strikes >= before.strikes
+
+
+@given(DAYS)
+def test_the_order_of_strikes_never_matters(days):
+    strikes = ago(*days)
+
+    assert standing([LADDER], strikes, NOW) == standing([LADDER], strikes[::-1], NOW)
 
 
 @given(DAYS)

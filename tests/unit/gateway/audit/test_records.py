@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from classifiers.types import Receipt, Span
 from gateway.audit import records
 from gateway.audit.entry import Replica
-from gateway.errors import BadRequest, RateLimited
+from gateway.errors import BadRequest, IdentifierBlocked, RateLimited
 from gateway.exchange import Exchange
 from gateway.types import Outcome, Principal, Scope
 from model_runner.types import Effort, Message, Prompt, Role, Sampling, Tool, Usage
@@ -176,9 +176,25 @@ def test_a_denied_request_says_why_and_whose_key_it_was():
     )
 
     told = document(entry)
-    assert told["denial"] == {"status": 429, "code": "rate_limit_exceeded", "param": None}
+    assert told["denial"] == {
+        "status": 429,
+        "code": "rate_limit_exceeded",
+        "reason": None,
+        "param": None,
+    }
     assert told["actor"]["key"] == "keyprefix123"
     assert not entry.terminal
+
+
+def test_a_denial_for_an_end_user_names_the_sanction_and_the_pseudonym():
+    error = IdentifierBlocked("not served", reason="suspend", retry_after_s=60)
+    entry = records.denied(
+        error, request_id="req_1", endpoint="chat", principal=PRINCIPAL, subject="ab" * 16
+    )
+
+    told = document(entry)
+    assert told["denial"]["reason"] == "suspend"
+    assert told["actor"]["safety_identifier"] == "ab" * 16
 
 
 @pytest.mark.parametrize(
