@@ -95,13 +95,7 @@ async def open_services(
             settings=settings,
             database=database,
             ledger=ledger,
-            identity=Identity(
-                database,
-                read_or_create(keys / "pepper"),
-                settings.bootstrap_key.get_secret_value(),
-                settings.requests_per_minute,
-                settings.tokens_per_minute,
-            ),
+            identity=_open_identity(settings, database),
             limits=limits,
             enforcement=enforcement,
             policies=policies,
@@ -150,6 +144,16 @@ async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitS
     await sweeper.start()
     stack.push_async_callback(sweeper.aclose)
     return ledger
+
+
+def _open_identity(settings: Settings, database: Database) -> Identity:
+    return Identity(
+        database,
+        read_or_create(settings.home / "keys" / "pepper"),
+        settings.bootstrap_key.get_secret_value(),
+        settings.requests_per_minute,
+        settings.tokens_per_minute,
+    )
 
 
 async def _open_panel(settings: Settings, model: Runner, stack: AsyncExitStack) -> Panel:
