@@ -6,14 +6,12 @@ They stand in the group of `gateway.policy_cli`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from gateway.policy_cli import PolicyFile
-from gateway.terminal import NO, WRONG_USAGE, Json, fail
+from gateway.terminal import NO, Json, answered
 
 Check = Annotated[bool, typer.Option("--check", help="Change nothing; status 1 if it would.")]
 
@@ -46,16 +44,3 @@ def print_schema() -> None:
     from policies.schema import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2))
-
-
-@contextmanager
-def answered() -> Iterator[None]:
-    """End with what went wrong: 1 where the answer is no, 2 where a file is missing."""
-    from policies.load import PolicyError
-
-    try:
-        yield
-    except PolicyError as error:
-        fail("\n".join(error.lines()), NO)
-    except OSError as error:
-        fail(f"{error.filename}: {(error.strerror or 'it cannot be used').lower()}", WRONG_USAGE)

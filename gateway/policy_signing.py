@@ -1,4 +1,4 @@
-"""What `ostiary policy keygen`, `sign` and `verify` do with files."""
+"""Keys, signatures and trust in files: what `ostiary policy keygen`, `sign` and `verify` do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.notes import Note, NoteError, new_key, parse_note, parse_signing_key, sign
 from gateway.policy_bundle import Candidate, read_candidate
 from gateway.policy_signatures import Trust, statement, trust_in
+from gateway.settings import Settings
 
 
 def make_key(name: str, path: Path) -> str:
@@ -59,6 +60,13 @@ def verify_policy(source: str, note_file: Path, keys_file: Path, wanted: int) ->
     """
     trust = read_trust(keys_file, wanted)
     return trust.signers(note_file.read_bytes(), _statement(read_candidate(source)))
+
+
+def open_trust(settings: Settings) -> Trust:
+    """Return the trust that the settings ask for. Raises as `read_trust`."""
+    if not settings.policy_keys:
+        return Trust()
+    return read_trust(Path(settings.policy_keys), settings.policy_signatures)
 
 
 def read_trust(keys_file: Path, wanted: int) -> Trust:

@@ -9,7 +9,8 @@ import asyncio
 import json
 import os
 import tomllib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -70,6 +71,25 @@ def of_policy(work: Coroutine[Any, Any, Answer]) -> Answer:
         fail("\n".join(error.lines()), NO)
     except ValueError as error:  # a setting: an unknown classifier, a judges file
         fail(str(error), WRONG_USAGE)
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """End with what went wrong: 1 where the answer is no, 2 where a file is missing."""
+    from gateway.errors import GatewayError
+    from gateway.notes import NoteError
+    from policies.load import PolicyError
+
+    try:
+        yield
+    except PolicyError as error:
+        fail("\n".join(error.lines()), NO)
+    except (NoteError, GatewayError) as error:
+        fail(str(error), NO)
+    except ValueError as error:
+        fail(str(error), WRONG_USAGE)
+    except OSError as error:
+        fail(f"{error.filename}: {(error.strerror or 'it cannot be used').lower()}", WRONG_USAGE)
 
 
 def rows(found: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -3,7 +3,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.notes import (
@@ -93,6 +93,7 @@ def test_no_part_of_a_key_and_no_changed_key_is_a_key(parse, text):
             parse(malformed)
 
 
+@settings(deadline=None)
 @given(names)
 def test_a_key_that_was_made_reads_back(name):
     key = new_key(name)
@@ -115,6 +116,7 @@ def test_a_name_that_would_not_stay_one_word_is_refused(name):
         new_key(name)
 
 
+@settings(deadline=None)
 @given(texts, st.lists(lines, min_size=1, max_size=MAX_SIGNATURES))
 def test_a_note_reads_back_as_it_was_written(text, signatures):
     note = Note(text, tuple(signatures))
@@ -122,6 +124,7 @@ def test_a_note_reads_back_as_it_was_written(text, signatures):
     assert parse_note(note.encode()) == note
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300) | st.builds(lambda a, b: a + b"\n\n" + b, st.binary(), st.binary()))
 def test_what_is_read_can_only_be_written_as_it_was(content):
     try:
@@ -131,6 +134,7 @@ def test_what_is_read_can_only_be_written_as_it_was(content):
     assert note.encode() == content
 
 
+@settings(deadline=None)
 @given(texts, keys)
 def test_what_was_signed_verifies(text, key):
     note = parse_note(sign(Note(text), key).encode())
@@ -148,6 +152,7 @@ def test_no_flipped_bit_verifies(at):
         content[at] ^= 1 << bit
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(signed(ALICE).encode()) - 1))
 def test_no_part_of_a_note_verifies(length):
     with pytest.raises(NoteError):

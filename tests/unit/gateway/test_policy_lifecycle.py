@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import Conflict, Forbidden, GatewayError
@@ -73,6 +73,7 @@ def test_who_lacks_the_scope_is_not_told_the_state():
         take(Step.ACTIVATE, "rejected", EDITOR)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(list(Step)), st.sampled_from([ADMIN, BOTH, EDITOR]))))
 def test_what_was_turned_down_never_comes_into_force(steps):
     """Whatever is tried, in whatever order."""
@@ -86,6 +87,7 @@ def test_what_was_turned_down_never_comes_into_force(steps):
         turned_down = state in {State.REJECTED, State.WITHDRAWN}
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([step for step in Step if step is not Step.INSTALL])))
 def test_without_an_approval_nothing_comes_into_force_but_from_the_command_line(steps):
     state, approved = State.DRAFT, False
