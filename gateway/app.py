@@ -15,6 +15,7 @@ from starlette.responses import Response
 from classifiers.panel import Panel
 from classifiers.registry import build
 from gateway.api import chat, health, models, moderations, responses
+from gateway.api import policies as policies_api
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
 from gateway.api.services import Services
@@ -28,6 +29,9 @@ from gateway.limits import open_limits
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.policy_files import LastGood
+from gateway.policy_news import PolicyNews
+from gateway.policy_registry import PolicyRegistry
+from gateway.policy_signing import open_trust
 from gateway.policy_source import PolicySource
 from gateway.policy_witness import PolicyWitness
 from gateway.sealing import Sealer
@@ -37,7 +41,7 @@ from gateway.store.session import Database
 from model_runner.types import Runner
 from policies.testing import judge_of
 
-_ROUTERS = (moderations.router, models.router, health.router)
+_ROUTERS = (moderations.router, models.router, policies_api.router, health.router)
 
 
 def create_app(settings: Settings, runner: Runner | None = None) -> FastAPI:
@@ -86,7 +90,7 @@ async def open_services(
         model = runner if runner is not None else await asyncio.to_thread(open_runner, settings)
         stack.push_async_callback(model.aclose)
         panel = await _open_panel(settings, model, stack)
-        policies = await _open_policies(settings, panel, ledger, stack)
+        registry, policies = await _open_policies(settings, database, panel, ledger, stack)
         enforcement = Enforcement(database)
         stack.push_async_callback(enforcement.aclose)
         limits = open_limits(settings.redis_url)
@@ -99,6 +103,7 @@ async def open_services(
             limits=limits,
             enforcement=enforcement,
             policies=policies,
+            registry=registry,
             panel=panel,
             pipeline=Pipeline(
                 model,
@@ -164,18 +169,22 @@ async def _open_panel(settings: Settings, model: Runner, stack: AsyncExitStack) 
 
 
 async def _open_policies(
-    settings: Settings, panel: Panel, ledger: Ledger, stack: AsyncExitStack
-) -> PolicySource:
+    settings: Settings, database: Database, panel: Panel, ledger: Ledger, stack: AsyncExitStack
+) -> tuple[PolicyRegistry, PolicySource]:
+    news = PolicyNews(settings.redis_url)
+    stack.push_async_callback(news.aclose)
+    registry = PolicyRegistry(database, open_trust(settings), news.publish)
     source = PolicySource(
         settings.policy,
         judge_of(panel),
         PolicyWitness(ledger, panel),
-        last_good=LastGood(settings.home, settings.policy),
+        registry,
+        LastGood(settings.home, settings.policy),
     )
     await source.start()
-    watcher = asyncio.create_task(source.watch(), name="policy-watcher")
-    stack.callback(watcher.cancel)
-    return source
+    for name, work in (("watcher", source.watch()), ("listener", news.listen(source.wake))):
+        stack.callback(asyncio.create_task(work, name=f"policy-{name}").cancel)
+    return registry, source
 
 
 async def _no_such_route(request: Request, error: Exception) -> Response:

@@ -13,8 +13,16 @@ from gateway.errors import BadRequest, BodyTimeout, BodyTooLarge, UnsupportedEnc
 MAX_DEPTH = 100  # levels; what renders prompts and writes replies gives up at 128 and 254
 
 
-async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> dict[str, Any]:
+async def read_object(
+    request: Request, *, max_bytes: int, timeout_s: float, optional: bool = False
+) -> dict[str, Any]:
     """Return the JSON object in the body.
+
+    Args:
+        request: Whose.
+        max_bytes: More is refused.
+        timeout_s: Longest time that it may take to arrive, seconds.
+        optional: Whether no body at all counts as an empty object.
 
     Raises:
         UnsupportedEncoding: If the body is compressed or declared to be something else.
@@ -30,6 +38,8 @@ async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> 
         raise BodyTimeout(f"the request body did not arrive within {timeout_s:g} s") from late
     except ClientDisconnect as gone:
         raise BadRequest("the client went away before its request was complete") from gone
+    if optional and not raw:
+        return {}
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as malformed:

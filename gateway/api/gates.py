@@ -30,18 +30,19 @@ def check_room(services: Services) -> None:
         raise Overloaded("too many requests are in flight", retry_after_s=1)
 
 
-async def admit_key(request: Request, services: Services, scope: Scope) -> Principal:
+async def admit_key(request: Request, services: Services, *scopes: Scope) -> Principal:
     """Return whose key this is.
 
     Raises:
         Unauthenticated: If no key in force was sent.
-        Forbidden: If the key lacks `scope`.
+        Forbidden: If the key has none of `scopes`.
         StoreUnavailable: If nobody can tell.
     """
     principal = await services.identity.authenticate(request.headers.get("authorization"))
     request.scope["state"]["principal"] = principal
-    if not principal.may(scope):
-        raise Forbidden(f"this API key lacks the scope `{scope.value}`")
+    if not any(principal.may(scope) for scope in scopes):
+        names = " or ".join(f"`{scope.value}`" for scope in scopes)
+        raise Forbidden(f"this API key lacks the scope {names}")
     return principal
 
 

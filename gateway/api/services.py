@@ -13,6 +13,7 @@ from gateway.identity import Identity
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
+from gateway.policy_registry import PolicyRegistry
 from gateway.policy_source import PolicySource
 from gateway.sealing import Sealer
 from gateway.settings import Settings
@@ -31,6 +32,7 @@ class Services:
         limits: Quotas.
         enforcement: Where end users stand.
         policies: The policy in force.
+        registry: Versions of policies.
         panel: The classifiers.
         pipeline: The product.
         sealer: Seals reasoning.
@@ -46,6 +48,7 @@ class Services:
     limits: Limits
     enforcement: Enforcement
     policies: PolicySource
+    registry: PolicyRegistry
     panel: Panel
     pipeline: Pipeline
     sealer: Sealer

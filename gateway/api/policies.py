@@ -1,0 +1,275 @@
+"""`/v1/organization/policies`: the registry over HTTP, with OpenAI's lists and errors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api.body import read_object
+from gateway.api.fields import Wire, checked
+from gateway.api.gates import admit_key, deny
+from gateway.api.problems import json_response
+from gateway.api.services import Services, services_of
+from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.notes import NoteError, parse_note
+from gateway.policy_bundle import Candidate, bundle_of, files_of, parse_candidate
+from gateway.policy_lifecycle import Actor, Step, actor_of
+from gateway.store import policies
+from gateway.store.policies import PolicySummary, PolicyVersion
+from gateway.types import Scope
+from policies.bundle import MAX_FILES, SourceFile
+from policies.load import PolicyError
+
+router = APIRouter()
+
+_ROOT = "/v1/organization/policies"
+_READERS = (Scope.POLICY_EDITOR, Scope.POLICY_APPROVER, Scope.AUDITOR)
+_ACTORS = (Scope.POLICY_EDITOR, Scope.POLICY_APPROVER)
+_STEPS = {step.value: step for step in (Step.PROPOSE, Step.APPROVE, Step.REJECT, Step.WITHDRAW)}
+_PAGE, _MAX_PAGE = 20, 100
+
+Note = Annotated[str, Field(max_length=100_000)]
+
+
+class _File(Wire):
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    text: str
+
+
+class _Draft(Wire):
+    files: Annotated[list[_File], Field(min_length=1, max_length=MAX_FILES)]
+    note: Note | None = None
+
+
+class _Move(Wire):
+    note: Note | None = None
+    reason: Annotated[str, Field(max_length=500)] | None = None
+
+
+class _Rollback(Wire):
+    version: Annotated[str, Field(max_length=32)] | None = None
+
+
+@router.get(_ROOT)
+async def list_policies(request: Request) -> Response:
+    """List policies, in order of their ids."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        await admit_key(request, services, *_READERS)
+        after, limit = _page(request)
+        found = await policies.listed(services.database, after, limit + 1)
+        return _list([_policy(each) for each in found], limit)
+
+    return await _answered(request, work)
+
+
+@router.post(_ROOT)
+async def draft_policy(request: Request) -> Response:
+    """Store a version as a draft."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        actor = actor_of(await admit_key(request, services, Scope.POLICY_EDITOR))
+        draft = checked(_Draft, await _body(request, services))
+        candidate = await asyncio.to_thread(_candidate, draft.files)
+        stored = await services.registry.draft(candidate, actor, _bytes(draft.note))
+        return _version(stored)
+
+    return await _answered(request, work)
+
+
+@router.get(_ROOT + "/{policy_id}")
+async def retrieve_policy(request: Request, policy_id: str) -> Response:
+    """Return one policy: which version is in force, and which came last."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        await admit_key(request, services, *_READERS)
+        return _policy(await _summary(services, policy_id))
+
+    return await _answered(request, work)
+
+
+@router.get(_ROOT + "/{policy_id}/versions")
+async def list_versions(request: Request, policy_id: str) -> Response:
+    """List a policy's versions, newest first."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        await admit_key(request, services, *_READERS)
+        after, limit = _page(request)
+        await _summary(services, policy_id)
+        found = await policies.versions(services.database, policy_id, after, limit + 1)
+        return _list([_version(each) for each in found], limit)
+
+    return await _answered(request, work)
+
+
+@router.get(_ROOT + "/{policy_id}/versions/{version}")
+async def retrieve_version(request: Request, policy_id: str, version: str) -> Response:
+    """Return one version with its files and its signatures."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        await admit_key(request, services, *_READERS)
+        found = await services.registry.find(policy_id, version)
+        files = files_of(await policies.bundle(services.database, found.digest))
+        return {
+            **_version(found),
+            "files": [{"name": file.name, "text": file.content.decode()} for file in files],
+            "note": found.note.decode() if found.note else None,
+        }
+
+    return await _answered(request, work)
+
+
+@router.post(_ROOT + "/{policy_id}/versions/{version}/{step}")
+async def move_version(request: Request, policy_id: str, version: str, step: str) -> Response:
+    """Propose, approve, reject, withdraw or activate a version."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        actor = actor_of(await admit_key(request, services, *_ACTORS))
+        if step != Step.ACTIVATE and step not in _STEPS:
+            raise NotFound(f"there is no step `{step[:80]}`")
+        asked = checked(_Move, await _body(request, services))
+        note, registry = _bytes(asked.note), services.registry
+        if step == Step.ACTIVATE:
+            return _version(await registry.activate(policy_id, version, actor, note))
+        return _version(
+            await registry.move(
+                _STEPS[step], policy_id, version, actor, note=note, reason=asked.reason
+            )
+        )
+
+    return await _answered(request, work)
+
+
+@router.post(_ROOT + "/{policy_id}/rollback")
+async def roll_back(request: Request, policy_id: str) -> Response:
+    """Bring an earlier version back into force; returns it."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        actor = await _approver(request, services)
+        asked = checked(_Rollback, await _body(request, services))
+        return _version(await services.registry.roll_back(policy_id, actor, asked.version))
+
+    return await _answered(request, work)
+
+
+@router.post(_ROOT + "/{policy_id}/retire")
+async def retire(request: Request, policy_id: str) -> Response:
+    """Take a policy out of force; returns the version that was."""
+
+    async def work(services: Services) -> dict[str, Any]:
+        actor = await _approver(request, services)
+        await _body(request, services)
+        return _version(await services.registry.retire(policy_id, actor))
+
+    return await _answered(request, work)
+
+
+async def _answered(
+    request: Request, work: Callable[[Services], Awaitable[dict[str, Any]]]
+) -> Response:
+    """Answer with what `work` returns, or record and tell why not."""
+    request.scope["endpoint_name"] = "policies"
+    try:
+        body = await work(services_of(request))
+    except PolicyError as error:
+        wrong = BadRequest("\n".join(error.lines()), param="files", code="invalid_policy")
+        return await deny(request, "policies", wrong)
+    except NoteError as error:
+        wrong = BadRequest(str(error), param="note", code="invalid_signature")
+        return await deny(request, "policies", wrong)
+    except GatewayError as error:
+        return await deny(request, "policies", error)
+    return json_response(body, 200, {})
+
+
+async def _approver(request: Request, services: Services) -> Actor:
+    return actor_of(await admit_key(request, services, Scope.POLICY_APPROVER))
+
+
+async def _body(request: Request, services: Services) -> dict[str, Any]:
+    settings = services.settings
+    return await read_object(
+        request,
+        max_bytes=settings.max_body_bytes,
+        timeout_s=settings.body_timeout_s,
+        optional=True,
+    )
+
+
+async def _summary(services: Services, policy_id: str) -> PolicySummary:
+    found = await policies.summary(services.database, policy_id)
+    if found is None:
+        raise NotFound(f"there is no policy `{policy_id[:80]}`")
+    return found
+
+
+def _candidate(files: list[_File]) -> Candidate:
+    sources = [SourceFile(file.name, file.text.encode()) for file in files]
+    return parse_candidate(bundle_of(sources))
+
+
+def _page(request: Request) -> tuple[str | None, int]:
+    """Return `after` and `limit`."""
+    limit = request.query_params.get("limit", str(_PAGE))
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MAX_PAGE):
+        raise BadRequest(f"`limit` must be 1 to {_MAX_PAGE}", param="limit")
+    return request.query_params.get("after"), int(limit)
+
+
+def _list(found: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """Return a page, given one object more than it holds if there are more."""
+    page = found[:limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": len(found) > limit,
+    }
+
+
+def _policy(summary: PolicySummary) -> dict[str, Any]:
+    return {
+        "object": "organization.policy",
+        "id": summary.policy_id,
+        "kind": summary.latest.kind,
+        "versions": summary.versions,
+        "active": _version(summary.active) if summary.active else None,
+        "latest": _version(summary.latest),
+    }
+
+
+def _version(version: PolicyVersion) -> dict[str, Any]:
+    """Return a version; its id is its number, which is unique in its policy."""
+    lines = parse_note(version.note).signatures if version.note else ()
+    return {
+        "object": "organization.policy.version",
+        "id": version.version,
+        "policy": version.policy_id,
+        "kind": version.kind,
+        "digest": version.digest,
+        "state": version.state,
+        "author": version.author,
+        "created_at": _seconds(version.created_at),
+        "decided_by": version.decided_by,
+        "decided_at": _seconds(version.decided_at),
+        "reason": version.reason,
+        "activated_at": _seconds(version.activated_at),
+        "replaced": version.replaced,
+        "signed_by": [line.name for line in lines],
+    }
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    return None if moment is None else int(moment.timestamp())
+
+
+def _bytes(note: str | None) -> bytes | None:
+    return None if note is None else note.encode("utf-8", "replace")
