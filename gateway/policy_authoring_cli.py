@@ -1,4 +1,4 @@
-"""`ostiary policy lock | schema`: what an author of policies needs beside an editor.
+"""`ostiary policy diff | lock | schema`: what an author of policies needs beside an editor.
 
 They stand in the group of `gateway.policy_cli`.
 """
@@ -11,11 +11,34 @@ from typing import Annotated
 import typer
 
 from gateway.policy_cli import PolicyFile
-from gateway.terminal import NO, Json, answered
+from gateway.terminal import NO, Json, answered, rows
 
 Check = Annotated[bool, typer.Option("--check", help="Change nothing; status 1 if it would.")]
 
 app = typer.Typer()
+
+
+@app.command("diff")
+def compare_policies(before: PolicyFile, after: PolicyFile, as_json: Json = False) -> None:
+    """Say whether the second policy is TIGHTER, LOOSER, EQUAL or INCOMPARABLE, and where.
+
+    Exit status 1 if there is a case in which it decides on less.
+    """
+    from gateway import policy_comparison
+    from policies.compare import Relation
+
+    with answered():
+        one, other, comparison = policy_comparison.diff(before, after)
+    if as_json:
+        typer.echo(json.dumps(policy_comparison.as_json(one, other, comparison)))
+    else:
+        for line in policy_comparison.headline(one, other, comparison):
+            typer.echo(line)
+        if different := policy_comparison.table(comparison):
+            typer.echo()
+            rows(different, as_json=False)
+    if comparison.relation in {Relation.LOOSER, Relation.INCOMPARABLE}:
+        raise typer.Exit(NO)
 
 
 @app.command("lock")

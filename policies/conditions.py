@@ -93,6 +93,27 @@ def compile_condition(text: str) -> Condition:
     return Condition(text, program)
 
 
+@dataclass(frozen=True, slots=True)
+class _Assumption:
+    """Stands for a program, and for its answer."""
+
+    answer: bool | None
+
+    def eval(self, data: Mapping[str, object]) -> _Assumption:
+        return self
+
+    def type(self) -> Any:  # noqa: ANN401 - the library ships no types
+        return cel.Type.DYN if self.answer is None else cel.Type.BOOL
+
+    def value(self) -> bool | None:
+        return self.answer
+
+
+def assumed(text: str, answer: bool | None) -> Condition:
+    """Return a condition that gives this answer whatever it is asked, to compare policies."""
+    return Condition(text, _Assumption(answer))
+
+
 def facts_of(given: Circumstances) -> dict[str, object]:
     """Return what holds for a whole exchange: all `VARIABLES` but the stage and the scores."""
     return {
