@@ -10,9 +10,6 @@ from gateway import errors
 from gateway.cli import app
 from gateway.metrics import Metrics
 from gateway.settings import Settings
-from policies.lint import lint
-from policies.load import parse_policy
-from policies.testing import run_score_tests
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -59,15 +56,6 @@ def commands(command, path="ostiary"):
 @pytest.mark.parametrize("line", commands(typer.main.get_command(app)))
 def test_a_command_is_documented(line):
     assert f"`{line}" in page("cli")
-
-
-def test_the_example_policy_is_without_findings_and_passes_its_tests():
-    example = re.search(r"```yaml\n(.*?)```", page("policies"), re.DOTALL).group(1)
-
-    file = parse_policy(example.encode(), "example.yaml")
-
-    assert lint(file) == ()
-    assert all(outcome.passed for outcome in run_score_tests(file.policy, file.tests))
 
 
 @pytest.mark.parametrize("target", ["serve", "test", "check", "docs"])
