@@ -13,6 +13,7 @@ from gateway.api.call import Call, Event
 from gateway.api.moderation_result import moderation_of
 from gateway.api.problems import error_object
 from gateway.api.responses_reply import refusal_text
+from gateway.api.warned import add_warnings
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.holdback import MESSAGE_GAP
@@ -130,6 +131,7 @@ class ChatWriter:
 
     def _end(self, reason: str) -> list[Event]:
         self._finish_reason = reason
+        add_warnings(self._extra, self._exchange)
         chunks = [{**self._chunk({}, reason), **self._extra}]
         if moderation := self._moderation():
             chunks.append({**self._head("chat.completion.chunk"), "choices": [], **moderation})

@@ -13,6 +13,7 @@ from typing import Any
 
 from gateway.api.call import Call, Event
 from gateway.api.moderation_result import moderation_of
+from gateway.api.warned import add_warnings
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Admitted, Refusal, Reply
@@ -193,6 +194,7 @@ class ResponsesWriter:
 
     def _end(self, status: str) -> Event:
         self._response["status"] = status
+        add_warnings(self._response, self._exchange)
         if status == "completed":
             self._response["completed_at"] = time.time()
         if self._call.moderation is not None:

@@ -169,6 +169,32 @@ def test_no_disclaimer_is_put_behind_an_answer_in_json(governed, surface):
     assert json.loads(answer.text) == {"mail": "<email>"}
 
 
+@pytest.mark.parametrize("surface", SURFACES)
+def test_a_warning_is_told_with_the_reply(governed, folder, surface):
+    warns = STRICT.replace("[block]", "[warn]").replace(
+        "    bands:", '    message: {user: "Mind your numbers."}\n    bands:'
+    )
+    (folder / "strict.yaml").write_text(warns)
+    governed.run(governed.services.policies.check())
+
+    answer = ask(governed, surface, PHONE, extra_headers={"x-ostiary-policy": "strict"})
+
+    (decision,) = [
+        entry["decision"] for entry in answer.log if entry.get("determining_rules") == ["no-phones"]
+    ]
+    last = answer.events[-1].get("response", {}) if surface == "responses-stream" else answer.reply
+    chunks = [event for event in answer.events if "ostiary" in event]
+    told = chunks[-1] if surface == "chat-stream" else last
+    assert told["ostiary"]["warnings"] == [
+        {
+            "decision_id": decision["id"],
+            "stage": "input",
+            "rules": ["no-phones"],
+            "message": "Mind your numbers.",
+        }
+    ]
+
+
 def test_an_access_program_has_to_be_granted(governed):
     asked = {"model": governed.model, "input": "Hello!"}
     reply = governed.client.responses.create(**asked, access_programs={"cyber": "daybreak_blue"})

@@ -89,9 +89,9 @@ def test_the_commands_say_what_the_page_says(folder):
     }
     ostiary = f"{shlex.quote(sys.executable)} -m gateway.cli"
     for command, shown in steps():
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S602 - the commands of our own page
             re.sub(r"\bostiary\b", lambda _: ostiary, command, count=1),
-            shell=True,  # noqa: S602 - the commands of our own page
+            shell=True,
             cwd=folder,
             env=environment,
             capture_output=True,
