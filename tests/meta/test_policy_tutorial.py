@@ -98,5 +98,6 @@ def test_the_commands_say_what_the_page_says(folder):
             text=True,
         )
         assert done.returncode == 0, (command, done.stderr)
+        said = "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip()
         wanted = re.escape(shown.strip()).replace(r"\.\.\.", ".*")
-        assert re.fullmatch(wanted, done.stdout.strip(), re.DOTALL), (command, done.stdout)
+        assert re.fullmatch(wanted, said, re.DOTALL), (command, said)
