@@ -49,7 +49,7 @@ def table(comparison: Comparison) -> list[dict[str, Any]]:
     for cell in comparison.cells:
         for line in _lines(cell):
             together.setdefault((cell.category, *line), []).append(cell.stage.value)
-    found = [
+    found: list[dict[str, Any]] = [
         {"category": category, "stage": stages, "answer": answer, "then": then, "where": where}
         for (category, answer, then, where), stages in together.items()
     ]
