@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway import eval_commands, policy_authoring_cli, policy_cli, policy_lifecycle_cli
+from gateway import eval_commands, policy_authoring_cli, policy_cli, policy_lifecycle_cli, user_cli
 from gateway.errors import GatewayError
 from gateway.terminal import NO, Json, fail, read_settings, rows, with_database
 from gateway.types import Scope
@@ -39,6 +39,7 @@ app.add_typer(policy_cli.app, name="policy")
 policy_cli.app.add_typer(policy_authoring_cli.app)
 policy_cli.app.add_typer(policy_lifecycle_cli.app)
 app.add_typer(audit, name="audit")
+app.add_typer(user_cli.app, name="user")
 app.add_typer(eval_commands.app, name="eval")
 
 

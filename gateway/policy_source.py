@@ -325,3 +325,32 @@ def _attachments(loaded: Sequence[Loaded]) -> Attachments | None:
         names = " and ".join(file.name for file in found[:2])
         raise BookError(f"there can be one file of attachments; these are two: {names}")
     return found[0].attachments if found else None
+
+
+async def book_in_force(name: str, registry: Registry, now: datetime) -> Book:
+    """Return what a gateway that starts now would bring into force, its tests not run.
+
+    For commands that ask what a policy says beside a gateway that runs.
+
+    Args:
+        name: As for `PolicySource`.
+        registry: The database's policies.
+        now: The time of day; a policy whose time has not come is left out.
+
+    Raises:
+        PolicyError: If a file cannot be used.
+        BookError: If they cannot be in force together.
+        StoreUnavailable: If the registry cannot be read.
+    """
+    files = await asyncio.to_thread(read_files, name)
+    _, bundles = await registry.heads()
+    heads = await _decoded(bundles)
+    policies = {**_by_id(files), **_by_id(heads)}
+    return Book(
+        {
+            name: file.policy
+            for name, file in policies.items()
+            if file.policy.effective_from is None or file.policy.effective_from <= now
+        },
+        _attachments(heads) or _attachments(files) or Attachments(),
+    )
