@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.policy_lifecycle_cli import Operator
 from gateway.terminal import (
     NO,
     WRONG_USAGE,
     Answer,
     Json,
+    answered,
     fail,
     read_settings,
     rows,
@@ -98,9 +100,7 @@ def reinstate_user(
     project: Project = "default",
     safety_identifier: Identifier = None,
     subject: Subject = None,
-    operator: Annotated[
-        str | None, typer.Option("--as", help="Who you are; recorded, and not checked.")
-    ] = None,
+    operator: Operator = None,
     as_json: Json = False,
 ) -> None:
     """Have an end user's strikes count no more; in force everywhere within a second.
@@ -136,23 +136,13 @@ def _subject(
         if not _PSEUDONYM.fullmatch(subject):
             fail(f"`{subject}` is not a pseudonym: 32 hex digits", WRONG_USAGE)
         return subject
-    try:
+    with answered():
         return subject_of(settings, project, safety_identifier or "")
-    except (OSError, ValueError) as error:
-        fail(str(error), WRONG_USAGE)
 
 
 def _answer(settings: Settings, ask: Callable[[Database], Awaitable[Answer]]) -> Answer:
-    """Return what `ask` finds; ends with the mistakes of a policy that cannot be used."""
-    from policies.book import BookError
-    from policies.load import PolicyError
-
-    try:
+    with answered():
         return with_database(settings, ask)
-    except PolicyError as error:
-        fail("\n".join(error.lines()), NO)
-    except BookError as error:
-        fail(str(error), NO)
 
 
 def _told(found: dict[str, Any]) -> str:
