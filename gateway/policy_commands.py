@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from classifiers.panel import Panel
@@ -15,6 +16,7 @@ from classifiers.registry import build
 from classifiers.types import Passage
 from gateway.judging import open_judges
 from gateway.settings import Settings
+from policies.bundle import Lock
 from policies.evaluate import evaluate
 from policies.explain import explain as explained
 from policies.lint import lint as linted
@@ -35,9 +37,17 @@ def lint(source: str) -> tuple[list[dict[str, str]], bool]:
         ], False
     findings = [
         _finding(file.name, found.line, found.column, found.code, found.message)
-        for found in linted(file)
+        for found in linted(file, datetime.now(UTC), _newest(source))
     ]
     return findings, True
+
+
+def _newest(source: str) -> Lock | None:
+    """Return what a lock written now would say, if one can be."""
+    try:
+        return read_policy(source, pinned=False).bundle.lock
+    except PolicyError:  # a later version of an include may not fit; the locked one does
+        return None
 
 
 async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict[str, Any]]:

@@ -1,42 +1,39 @@
 """Finds what is allowed in a policy but probably not meant.
 
 The loader refuses what is wrong; this looks at a policy that loads. Nothing here changes a
-decision.
+decision. The clock is an argument: without one, nothing is said about what has expired.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from datetime import datetime
 
+from policies.bundle import Lock
+from policies.circumstances import EVERYBODY
 from policies.document import Path, Position
+from policies.findings import Finding as Finding  # callers lint, and name what they get
+from policies.findings import in_conditions, in_includes, in_sections
 from policies.resolve import PolicyFile
+from policies.situations import overlap
 from policies.testing import PolicyTest
-from policies.types import Action, Rule
+from policies.types import Action, Band, Mode, Rule
 
 SERIOUS = ("high", "critical")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Finding:
-    """One thing to look at.
+def lint(
+    file: PolicyFile, now: datetime | None = None, newest: Lock | None = None
+) -> tuple[Finding, ...]:
+    """Return the findings on what the file itself says, in file order.
 
-    Attributes:
-        line: Where, from 1.
-        column: Likewise.
-        code: A stable name for the kind of finding: `missing-test`.
-        message: What and why, lower case.
+    Args:
+        file: A policy that loads.
+        now: With time zone; None leaves out what depends on it.
+        newest: What a lock that is written now would say; None leaves out what depends on it.
     """
-
-    line: int
-    column: int
-    code: str
-    message: str
-
-
-def lint(file: PolicyFile) -> tuple[Finding, ...]:
-    """Return the findings on what the file itself says, in file order."""
-    findings: list[Finding] = []
+    findings = [*in_conditions(file), *in_sections(file, now), *in_includes(file, newest)]
     rules = {rule.id: rule for rule in file.policy.rules}
     for number, written in enumerate(file.document.value.get("rules", ())):
         path: Path = ("rules", number)
@@ -46,6 +43,9 @@ def lint(file: PolicyFile) -> tuple[Finding, ...]:
         findings += _bands(rule, file.document.place((*path, "bands")))
         findings += _open_on_failure(rule, file, file.document.place(path))
         findings += _messages(rule, file.document.place(path))
+        findings += _not_enforced(rule, file.document.place(path))
+        findings += _rungs(rule, file.document.place((*path, "escalate_at")))
+    findings += _overlaps(file)
     findings += _categories(file)
     return tuple(sorted(findings))
 
@@ -66,18 +66,13 @@ def _tests(rule: Rule, tests: list[PolicyTest], place: Position) -> Iterator[Fin
 def _bands(rule: Rule, place: Position) -> Iterator[Finding]:
     """Bands come highest first; one whose lower neighbour does the same never matters."""
     for upper, lower in zip(rule.bands, rule.bands[1:], strict=False):
-        same = (upper.action, upper.strike, upper.escalate) == (
-            lower.action,
-            lower.strike,
-            lower.escalate,
-        )
-        if same:
+        if replace(upper, gte=lower.gte) == lower:
             message = f"the band at {upper.gte:g} does what the one at {lower.gte:g} does already"
             yield Finding(*place, "unreachable-band", message)
     for band in rule.bands:
         if band.gte == 0:
             yield Finding(*place, "always-matches", "a band at 0 matches every passage")
-        if band.action is Action.ALLOW and not (band.strike or band.escalate):
+        if replace(band, gte=0.0) == Band(0.0, Action.ALLOW):
             yield Finding(*place, "no-effect", f"the band at {band.gte:g} does nothing")
 
 
@@ -102,6 +97,54 @@ def _messages(rule: Rule, place: Position) -> Iterator[Finding]:
     if blocks and not rule.user_message:
         message = f"rule `{rule.id}` blocks and tells the user nothing"
         yield Finding(*place, "missing-message", message)
+
+
+def _not_enforced(rule: Rule, place: Position) -> Iterator[Finding]:
+    if rule.locked and rule.mode is not Mode.ENFORCE:
+        message = f"rule `{rule.id}` is locked, but only a {rule.mode.value} for now"
+        yield Finding(*place, "locked-not-enforced", message)
+
+
+def _rungs(rule: Rule, place: Position) -> Iterator[Finding]:
+    """Of later rungs, 1 is a way to say: only if those before give no answer."""
+    for rung in rule.rungs[:1]:
+        if rung.escalate_at >= 1:
+            message = (
+                f"`{rung.classifier}` is asked at a score of 1 only, which hardly anybody gives, "
+                "or where there is none"
+            )
+            yield Finding(*place, "unreachable-judge", message)
+
+
+def _overlaps(file: PolicyFile) -> Iterator[Finding]:
+    """Two rules that do the same for scopes that overlap: one rule would do, and say so."""
+    rules = {rule.id: rule for rule in file.policy.rules}
+    own = [rules[written["id"]] for written in file.document.value.get("rules", ())]
+    for number, rule in enumerate(own):
+        for other in own[:number]:
+            shared = rule.stages & other.stages
+            if shared and _meant(rule) == _meant(other):
+                given = overlap(rule.scope, other.scope)
+                if given is not None:
+                    message = (
+                        f"rule `{rule.id}` does what `{other.id}` does, and their scopes overlap"
+                    )
+                    place = file.document.place(("rules", number))
+                    yield Finding(*place, "overlapping-scopes", message)
+
+
+def _meant(rule: Rule) -> Rule:
+    """Return the rule but for its name, its texts and whom it is for."""
+    return replace(
+        rule,
+        id="",
+        scope=EVERYBODY,
+        stages=frozenset(),
+        user_message="",
+        developer_message="",
+        user_messages={},
+        developer_messages={},
+    )
 
 
 def _categories(file: PolicyFile) -> Iterator[Finding]:

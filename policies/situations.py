@@ -85,6 +85,19 @@ def situations(before: Policy, after: Policy, most: int) -> Situations:
     return Situations(list(found.values()), named and drawn and tried)
 
 
+def overlap(one: Scope, other: Scope) -> Circumstances | None:
+    """Return circumstances that both scopes cover, or None if there are none."""
+    given = ANYBODY
+    for name, plural in _FIELDS.items():
+        values, _ = _values(name, [getattr(scope, plural) for scope in (one, other)])
+        both = (v for v in values if all(_covering([one, other], name, plural, v)))
+        value = next(both, None)
+        if value is None:
+            return None
+        given = replace(given, **{name: value})
+    return given
+
+
 def spoken(policy: Policy) -> tuple[tuple[str, str], ...]:
     """Return the disclaimers that the rules of an applied policy name, as they are spoken."""
     names = sorted(_disclaimers(policy))
