@@ -182,6 +182,7 @@ async def _open_policies(
         LastGood(settings.home, settings.policy),
     )
     await source.start()
+    registry.trial = source.trial
     for name, work in (("watcher", source.watch()), ("listener", news.listen(source.wake))):
         stack.callback(asyncio.create_task(work, name=f"policy-{name}").cancel)
     return registry, source

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gateway.policy_files import Loaded, decode, read_files
 from policies.bundle import (
     LOCK_NAME,
     Bundle,
@@ -19,20 +20,20 @@ from policies.bundle import (
     read_lock,
 )
 from policies.document import DocumentError, Problem
-from policies.load import PolicyError, PolicyFile, parse_bundle, read_policy, refuse_failures
+from policies.load import PolicyError, PolicyFile, refuse_failures
 from policies.testing import run_score_tests
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A policy that loads and passes its own tests.
+    """A policy that loads and passes its own tests, or attachments.
 
     Attributes:
-        kind: `Policy`, or what else a file may be.
+        kind: `Policy` or `Attachments`.
         id: As its file says.
         version: Likewise.
         digest: SHA-256 of what it means, hex: its identity.
-        rules: How many it has.
+        rules: How many it has; attachments have none.
         bundle: The files it was made from, as canonical JSON.
     """
 
@@ -45,12 +46,15 @@ class Candidate:
 
 
 def read_candidate(source: str) -> Candidate:
-    """Read a policy file with what it includes, or a built-in policy by name.
+    """Read a policy file with what it includes, attachments, or a built-in policy by name.
 
     Raises:
         PolicyError: If it does not load, or a test of its own fails.
     """
-    return _checked(read_policy(source))
+    if Path(source).is_dir():
+        raise PolicyError(source, [Problem(1, 1, "this is a directory; name one file of it")])
+    [loaded] = read_files(source)
+    return _checked(loaded)
 
 
 def parse_candidate(bundle: bytes) -> Candidate:
@@ -60,7 +64,7 @@ def parse_candidate(bundle: bytes) -> Candidate:
         PolicyError: If they are no bundle, do not load, or a test of its own fails.
     """
     try:
-        return _checked(parse_bundle(bundle))
+        return _checked(decode(bundle))
     except BundleError as error:
         raise PolicyError("bundle", [Problem(1, 1, str(error))]) from error
 
@@ -91,17 +95,15 @@ def files_of(bundle: bytes) -> list[SourceFile]:
     return [decoded.main, *decoded.others]
 
 
-def _checked(file: PolicyFile) -> Candidate:
-    refuse_failures(file, run_score_tests(file.policy, file.tests))
-    policy = file.policy
-    return Candidate(
-        "Policy",
-        policy.id,
-        policy.version,
-        policy.digest,
-        len(policy.rules),
-        _portable(file.bundle).encoded(),
-    )
+def _checked(loaded: Loaded) -> Candidate:
+    content = _portable(loaded.bundle).encoded()
+    if not isinstance(loaded, PolicyFile):
+        said = loaded.attachments
+        return Candidate("Attachments", said.id, said.version, said.digest, 0, content)
+    refuse_failures(loaded, run_score_tests(loaded.policy, loaded.tests))
+    policy = loaded.policy
+    rules = len(policy.rules)
+    return Candidate("Policy", policy.id, policy.version, policy.digest, rules, content)
 
 
 def _portable(bundle: Bundle) -> Bundle:

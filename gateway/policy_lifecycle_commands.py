@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 from gateway.policy_bundle import read_candidate
+from gateway.policy_files import read_files
 from gateway.policy_lifecycle import State, Step, operator
 from gateway.policy_news import PolicyNews
 from gateway.policy_registry import PolicyRegistry
 from gateway.policy_signing import open_trust
+from gateway.policy_source import bound, decoded
 from gateway.settings import Settings
 from gateway.store import policies as stored
 from gateway.store.policies import PolicyVersion
@@ -25,9 +27,13 @@ async def with_registry(
     settings: Settings, database: Database, ask: Callable[[PolicyRegistry], Awaitable[Answer]]
 ) -> Answer:
     """Return what `ask` makes of the registry; replicas hear of what it changes."""
+
+    async def trial(bundles: Mapping[str, bytes]) -> None:
+        bound(await asyncio.to_thread(read_files, settings.policy), await decoded(bundles))
+
     news = PolicyNews(settings.redis_url)
     try:
-        return await ask(PolicyRegistry(database, open_trust(settings), news.publish))
+        return await ask(PolicyRegistry(database, open_trust(settings), news.publish, trial))
     finally:
         await news.aclose()
 

@@ -22,10 +22,13 @@ from gateway.notes import NoteError
 from gateway.policy_bundle import Candidate, parse_candidate
 from gateway.policy_lifecycle import WAYS, Actor, State, Step, after, require
 from gateway.policy_signatures import Trust, statement
+from gateway.policy_trial import Trial, tried, untried
 from gateway.store import entries, policies
 from gateway.store.policies import PolicyVersion
 from gateway.store.session import Database
 from gateway.types import Scope
+
+_TRIES = 10
 
 
 async def _nobody(revision: int) -> None:
@@ -40,12 +43,14 @@ class PolicyRegistry:
         database: Migrated.
         trust: Whose signatures a version needs to come into force.
         announce: Told, after the commit, what the revision is now.
+        trial: Tells whether policies could be in force together; asked before they are.
         now: The time of day.
     """
 
     database: Database
     trust: Trust = field(default_factory=Trust)
     announce: Callable[[int], Awaitable[None]] = _nobody
+    trial: Trial = untried
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def draft(
@@ -101,17 +106,22 @@ class PolicyRegistry:
         Raises:
             NotFound: If there is none.
             Forbidden: If the actor may not.
-            Conflict: If it is not approved, or signatures are missing.
+            Conflict: If it is not approved, signatures are missing, or it does
+                not fit beside what is in force.
             PolicyError: If it does not load any more.
             NoteError: If the note does not fit.
         """
         require(actor, WAYS[Step.ACTIVATE].scope)
-        candidate = await self._load(await self.find(policy_id, version))
-        async with self._turn() as connection:
+        stored = await self.find(policy_id, version)
+        after(Step.ACTIVATE, State(stored.state), actor=actor, author=stored.author)
+        candidate = await self._load(stored)
+
+        async def act(connection: AsyncConnection) -> PolicyVersion:
             found = await self._found(connection, policy_id, version)
-            return await self._activated(
-                connection, Step.ACTIVATE, self._signed(found, note), candidate, actor
-            )
+            signed = self._signed(found, note)
+            return await self._activated(connection, Step.ACTIVATE, signed, candidate, actor)
+
+        return await self._changed(policy_id, candidate.bundle, act)
 
     async def install(
         self, candidate: Candidate, actor: Actor, note: bytes | None = None
@@ -120,15 +130,19 @@ class PolicyRegistry:
 
         Raises:
             Forbidden: If the actor may not.
-            Conflict: If it was turned down, or signatures are missing.
+            Conflict: If it was turned down, signatures are missing, or it does
+                not fit beside what is in force.
             NoteError: If the note does not fit.
         """
         require(actor, WAYS[Step.INSTALL].scope)
-        async with self._turn() as connection:
+
+        async def act(connection: AsyncConnection) -> PolicyVersion:
             stored = await self._drafted(connection, candidate, actor, note)
             if stored.state == State.ACTIVE:
                 return stored
             return await self._activated(connection, Step.INSTALL, stored, candidate, actor)
+
+        return await self._changed(candidate.id, candidate.bundle, act)
 
     async def roll_back(
         self, policy_id: str, actor: Actor, version: str | None = None
@@ -147,7 +161,8 @@ class PolicyRegistry:
         Raises:
             NotFound: If there is no such policy or version.
             Forbidden: If the actor may not.
-            Conflict: If there was none before, it does not qualify, or signatures are missing.
+            Conflict: If there was none before, it does not qualify, signatures are missing,
+                or it does not fit beside what is in force.
             PolicyError: If it does not load any more.
         """
         require(actor, WAYS[Step.RESTORE].scope)
@@ -155,11 +170,14 @@ class PolicyRegistry:
             current = await policies.active(connection, policy_id)
             target = await self._earlier(connection, policy_id, current, version)
         candidate = await self._load(target)
-        async with self._turn() as connection:
+
+        async def act(connection: AsyncConnection) -> PolicyVersion:
             if _digest(await policies.active(connection, policy_id)) != _digest(current):
                 raise Conflict(f"another version of `{policy_id}` came into force meanwhile")
             found = await self._found(connection, policy_id, target.version)
             return await self._activated(connection, Step.RESTORE, found, candidate, actor)
+
+        return await self._changed(policy_id, candidate.bundle, act)
 
     async def retire(self, policy_id: str, actor: Actor) -> PolicyVersion:
         """Take a policy out of force; what a file configures under its id holds again.
@@ -167,9 +185,11 @@ class PolicyRegistry:
         Raises:
             Forbidden: If the actor may not.
             NotFound: If no version of it is in force.
+            Conflict: If the others cannot do without it.
         """
         require(actor, WAYS[Step.RETIRE].scope)
-        async with self._turn() as connection:
+
+        async def act(connection: AsyncConnection) -> PolicyVersion:
             current = await policies.active(connection, policy_id)
             if current is None:
                 raise NotFound(f"no version of the policy `{policy_id[:80]}` is in force")
@@ -178,7 +198,9 @@ class PolicyRegistry:
             await policies.change(connection, retired)
             revision = await policies.set_head(connection, policy_id, None)
             await _record(connection, "retired", retired, actor, revision=revision)
-        return retired
+            return retired
+
+        return await self._changed(policy_id, None, act)
 
     async def revision(self) -> int:
         """Return how often what is in force has changed. Raises `StoreUnavailable`."""
@@ -203,6 +225,20 @@ class PolicyRegistry:
             revision = await policies.lock(connection)
         if revision != before:
             await self.announce(revision)
+
+    async def _changed(
+        self,
+        policy_id: str,
+        bundle: bytes | None,
+        act: Callable[[AsyncConnection], Awaitable[PolicyVersion]],
+    ) -> PolicyVersion:
+        """Change what is in force by `act`, once that was tried beside all the rest."""
+        for _ in range(_TRIES):
+            revision = await tried(self.database, self.trial, policy_id, bundle)
+            async with self._turn() as connection:
+                if await policies.lock(connection) == revision:  # still what was tried
+                    return await act(connection)
+        raise Conflict("other policies keep coming into force; try again")
 
     async def _load(self, version: PolicyVersion) -> Candidate:
         """Return what a stored version says, off the event loop: it takes a while."""
@@ -319,7 +355,7 @@ async def _refuse_double(connection: AsyncConnection, candidate: Candidate) -> N
         )
     kind = await policies.kind_of(connection, candidate.id)
     if kind not in {None, candidate.kind}:
-        raise Conflict(f"`{candidate.id}` is the id of a `{kind}`, not of a `{candidate.kind}`")
+        raise Conflict(f"`{candidate.id}` names a file of kind `{kind}`, not `{candidate.kind}`")
 
 
 async def _record(

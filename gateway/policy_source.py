@@ -150,7 +150,7 @@ class PolicySource:
         heads: tuple[Loaded, ...] = ()
         if self._registry is not None:
             self._revision, bundles = await self._registry.heads()
-            heads = await _decoded(bundles)
+            heads = await decoded(bundles)
         self._stamp = await asyncio.to_thread(stamp, self._name, ())
         try:
             files = await asyncio.to_thread(read_files, self._name)
@@ -179,6 +179,16 @@ class PolicySource:
         """Have `watch` check now: somebody says that something changed."""
         self._woken.set()
 
+    async def trial(self, bundles: Mapping[str, bytes]) -> None:
+        """Try what would happen if the registry held these; nothing comes into force.
+
+        Raises:
+            PolicyError: If one does not load here, or a test of its own fails.
+            BundleError: If one is no bundle.
+            BookError: If they cannot be in force together, and with the files.
+        """
+        await self._proved_book(self._files, await decoded(bundles))
+
     async def check(self) -> None:
         """Load again what changed since it was last looked at.
 
@@ -206,7 +216,7 @@ class PolicySource:
     async def _renew_heads(self, registry: Registry) -> None:
         revision, bundles = await registry.heads()
         try:
-            heads = await _decoded(bundles)
+            heads = await decoded(bundles)
         except (PolicyError, BundleError) as error:
             await self._refuse(REGISTRY, REGISTRY, error)
         else:
@@ -229,22 +239,20 @@ class PolicySource:
             PolicyError: If a test fails, or two files are the same policy.
             BookError: If they cannot be in force together.
         """
-        policies = {**_by_id(files), **_by_id(heads)}
-        for file in policies.values():
-            if file.policy.digest not in self._proved:
-                await self._prove(file)
-        in_force = {name: self._effective(file.policy) for name, file in policies.items()}
+        book = await self._proved_book(files, heads)
         waiting = [
             file.policy.effective_from
-            for file in policies.values()
+            for file in {**_by_id(files), **_by_id(heads)}.values()
             if file.policy.effective_from is not None and file.policy.effective_from > self._now()
         ]
-        book = Book(
-            {name: policy for name, policy in in_force.items() if policy is not None},
-            _attachments(heads) or _attachments(files) or Attachments(),
-        )
         self._due = min(waiting, default=None)
         return book
+
+    async def _proved_book(self, files: Sequence[Loaded], heads: Sequence[Loaded]) -> Book:
+        for file in {**_by_id(files), **_by_id(heads)}.values():
+            if file.policy.digest not in self._proved:
+                await self._prove(file)
+        return bound(files, heads, self._effective)
 
     def _effective(self, policy: Policy) -> Policy | None:
         """Return the policy if its time has come, else the one that it is to replace."""
@@ -302,8 +310,33 @@ class PolicySource:
         await self._told.rejected(name, reason)
 
 
-async def _decoded(bundles: Mapping[str, bytes]) -> tuple[Loaded, ...]:
+async def decoded(bundles: Mapping[str, bytes]) -> tuple[Loaded, ...]:
+    """Return what the registry holds, loaded. Raises `PolicyError` and `BundleError`."""
     return tuple([await asyncio.to_thread(decode, each) for each in bundles.values()])
+
+
+def bound(
+    files: Sequence[Loaded],
+    heads: Sequence[Loaded],
+    effective: Callable[[Policy], Policy | None] = lambda policy: policy,
+) -> Book:
+    """Return the book of files and of the registry's versions, which stand in for files.
+
+    Args:
+        files: Loaded from files.
+        heads: Active in the registry.
+        effective: Says what is in force of a policy now, if anything is.
+
+    Raises:
+        PolicyError: If two files are the same policy.
+        BookError: If they cannot be in force together.
+    """
+    policies = {**_by_id(files), **_by_id(heads)}
+    in_force = {name: effective(file.policy) for name, file in policies.items()}
+    return Book(
+        {name: policy for name, policy in in_force.items() if policy is not None},
+        _attachments(heads) or _attachments(files) or Attachments(),
+    )
 
 
 def _by_id(loaded: Sequence[Loaded]) -> dict[str, PolicyFile]:

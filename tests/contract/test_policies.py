@@ -347,6 +347,38 @@ def test_a_version_cannot_change(editor):
     assert "another content" in editor.refused(openai.ConflictError, body=changed).message
 
 
+ATTACHMENTS = """apiVersion: ostiary/v1
+kind: Attachments
+metadata: {id: who, version: 1.0.0, owner: o@acme.example}
+everyone: {policies: [nobody]}
+"""
+CLAIM = """      - {name: claim, given: {stage: output, text: "Good morning!"}, expect: block}
+"""
+
+
+@pytest.mark.parametrize(
+    ("id", "text", "reason"),
+    [
+        ("who", ATTACHMENTS, "`nobody` is attached and not in force"),
+        (
+            "claiming",
+            POLICY.replace("ID", "claiming").replace("VERSION", "1.0.0") + CLAIM,
+            "test `claim` of rule `secret-out` expects `block` and got `allow`",
+        ),
+    ],
+)
+def test_what_no_replica_would_take_does_not_come_into_force(editor, approver, id, text, reason):
+    editor.post(body={"files": [{"name": "a.yaml", "text": text}]})
+    editor.post(f"/{id}/versions/1.0.0/propose")
+    approver.post(f"/{id}/versions/1.0.0/approve")
+
+    error = approver.refused(openai.ConflictError, f"/{id}/versions/1.0.0/activate")
+
+    assert error.code == "policies_do_not_fit"
+    assert reason in error.message
+    assert approver.get(f"/{id}")["active"] is None
+
+
 READ = ["", "/acme", "/acme/versions", "/acme/versions/1.0.0"]
 EDIT = ["", "/acme/versions/1.0.0/propose", "/acme/versions/1.0.0/withdraw"]
 APPROVE = [

@@ -163,6 +163,22 @@ def test_mistakes_in_a_file_are_shown_with_their_places():
     assert "acme.yaml:8:15: unknown category" in refused("activate", "acme.yaml")
 
 
+def test_attachments_of_what_is_not_in_force_are_refused(folder):
+    (folder / "who.yaml").write_text(
+        "apiVersion: ostiary/v1\nkind: Attachments\n"
+        "metadata: {id: who, version: 1.0.0, owner: o@acme.example}\n"
+        "everyone: {policies: [acme]}\n"
+    )
+
+    assert "`acme` is attached and not in force" in refused("activate", "who.yaml")
+    activate("1.0.0")
+    assert said("activate", "who.yaml")[0]["state"] == "active"
+
+
+def test_a_directory_is_not_one_policy(folder):
+    assert "this is a directory; name one file of it" in refused("activate", str(folder))
+
+
 def test_a_version_with_another_content_is_refused():
     activate("1.0.0")
     write("1.0.0", **{"gte: 0.9,": "gte: 0.94,"})

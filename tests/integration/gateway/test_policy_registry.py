@@ -12,9 +12,11 @@ from gateway.audit.queries import tail
 from gateway.errors import Conflict, Forbidden, NotFound, StoreUnavailable
 from gateway.notes import Note, NoteError, SigningKey, sign
 from gateway.policy_bundle import bundle_of, parse_candidate
+from gateway.policy_files import read_files
 from gateway.policy_lifecycle import Actor, Step, operator
 from gateway.policy_registry import PolicyRegistry
 from gateway.policy_signatures import Trust, statement
+from gateway.policy_source import bound, decoded
 from gateway.store import policies
 from gateway.store.session import Database
 from gateway.types import Scope
@@ -469,6 +471,102 @@ async def test_of_two_who_draft_one_version_with_two_contents_one_is_refused(
     assert len(await log(registry, "drafted")) == 1
     for other in others:
         await other.aclose()
+
+
+ATTACHMENTS = """apiVersion: ostiary/v1
+kind: Attachments
+metadata: {{id: {id}, version: {version}, owner: o@acme.example}}
+everyone: {{policies: [{policy}]}}
+"""
+
+
+def attachments(policy, id="who", version="1.0.0"):
+    text = ATTACHMENTS.format(policy=policy, id=id, version=version)
+    return parse_candidate(bundle_of([SourceFile("who.yaml", text.encode())]))
+
+
+@pytest.fixture
+def tried(registry):
+    """A registry whose policies must fit beside each other and a file's."""
+
+    async def trial(bundles):
+        bound(read_files("baseline"), await decoded(bundles))
+
+    registry.trial = trial
+    return registry
+
+
+async def test_attachments_live_the_life_of_a_policy(tried):
+    await activated(tried, "1.0.0")
+    said = attachments("acme")
+    await tried.draft(said, EDITOR)
+    await tried.move(Step.PROPOSE, "who", "1.0.0", EDITOR)
+    await tried.move(Step.APPROVE, "who", "1.0.0", APPROVER)
+
+    await tried.activate("who", "1.0.0", APPROVER)
+
+    assert (await tried.find("who", "1.0.0")).kind == "Attachments"
+    assert sorted((await tried.heads())[1]) == ["acme", "who"]
+
+
+async def test_attachments_of_what_is_not_in_force_are_refused(tried):
+    with pytest.raises(Conflict, match="`acme` is attached and not in force") as refused:
+        await tried.install(attachments("acme"), ADMIN)
+
+    assert refused.value.code == "policies_do_not_fit"
+    assert await tried.heads() == (0, {})
+
+
+async def test_what_is_attached_is_not_retired(tried):
+    await activated(tried, "1.0.0")
+    await tried.install(attachments("acme"), ADMIN)
+
+    with pytest.raises(Conflict, match="`acme` is attached and not in force"):
+        await tried.retire("acme", APPROVER)
+    await tried.retire("who", APPROVER)
+    await tried.retire("acme", APPROVER)
+
+
+async def test_there_is_one_file_of_attachments(tried):
+    await tried.install(attachments("ostiary-baseline"), ADMIN)
+
+    with pytest.raises(Conflict, match="one file of attachments"):
+        await tried.install(attachments("ostiary-baseline", "others"), ADMIN)
+
+
+async def test_what_is_broken_already_can_be_mended_bit_by_bit(tried):
+    await activated(tried, "1.0.0")
+    await activated(tried, "1.0.0", id="other")
+    await damaged(tried.database, b"nothing")
+
+    await tried.install(candidate("1.1.0"), ADMIN)
+    await tried.install(candidate("1.1.0", "other"), ADMIN)
+
+    assert (await states(tried))["1.1.0"] == "active"
+
+
+async def test_what_was_tried_beside_others_is_tried_again_once_they_change(tried):
+    await activated(tried, "1.0.0")
+    plain, turns = tried.trial, []
+
+    async def trial(bundles):
+        turns.append(sorted(bundles))
+        if len(turns) == 1:
+            await PolicyRegistry(tried.database).install(candidate(id="other"), ADMIN)
+        await plain(bundles)
+
+    tried.trial = trial
+    await tried.retire("acme", APPROVER)
+
+    assert turns == [[], ["other"]]
+    assert list((await tried.heads())[1]) == ["other"]
+
+
+async def test_one_id_is_not_two_kinds_of_files(registry):
+    await registry.draft(candidate(), EDITOR)
+
+    with pytest.raises(Conflict, match="names a file of kind `Policy`, not `Attachments`"):
+        await registry.draft(attachments("acme", "acme", "2.0.0"), EDITOR)
 
 
 async def test_policies_and_versions_are_listed_in_pages(registry):
