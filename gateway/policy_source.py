@@ -375,15 +375,11 @@ async def book_in_force(name: str, registry: Registry, now: datetime) -> Book:
         BookError: If they cannot be in force together.
         StoreUnavailable: If the registry cannot be read.
     """
+
+    def effective(policy: Policy) -> Policy | None:
+        begins = policy.effective_from
+        return policy if begins is None or begins <= now else None
+
     files = await asyncio.to_thread(read_files, name)
     _, bundles = await registry.heads()
-    heads = await _decoded(bundles)
-    policies = {**_by_id(files), **_by_id(heads)}
-    return Book(
-        {
-            name: file.policy
-            for name, file in policies.items()
-            if file.policy.effective_from is None or file.policy.effective_from <= now
-        },
-        _attachments(heads) or _attachments(files) or Attachments(),
-    )
+    return bound(files, await decoded(bundles), effective)

@@ -9,7 +9,21 @@ from benchmarks.crash import swept_log
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-REMEMBERED_S = 1.0  # a replica may go by what it knew of a key for so long
+REMEMBERED_S = 1.0  # a replica may go by what it knew of a key or a policy for so long
+STRICT = """apiVersion: ostiary/v1
+kind: Policy
+metadata: {id: strict, version: 1.0.0, owner: o@acme.example}
+categories:
+  violence: {severity: high, rationale: "nothing at all"}
+rules:
+  - id: everything
+    category: violence
+    stages: [input]
+    bands:
+      - {gte: 0, actions: [block]}
+    tests:
+      - {name: all, given: {stage: input, scores: {violence: 0}}, expect: block}
+"""
 
 
 @pytest.fixture
@@ -45,6 +59,24 @@ async def test_a_revoked_key_is_refused_by_every_replica_within_a_second(pair, a
     after = [(await ask(gateway, question)).status for gateway in (one, two)]
 
     assert (before, after) == ([200, 200], [401, 401])
+
+
+async def test_a_policy_is_in_force_on_every_replica_within_a_second(pair, ask, tmp_path):
+    one, two = await pair()
+    (tmp_path / "strict.yaml").write_text(STRICT)
+    question = Question(stream=False)
+
+    async def statuses():
+        return [(await ask(gateway, question)).status for gateway in (one, two)]
+
+    before = await statuses()
+    await one.command("policy", "activate", str(tmp_path / "strict.yaml"))
+    await asyncio.sleep(REMEMBERED_S)
+    active = await statuses()
+    await two.command("policy", "retire", "strict")
+    await asyncio.sleep(REMEMBERED_S)
+
+    assert (before, active, await statuses()) == ([200, 200], [400, 400], [200, 200])
 
 
 async def test_a_replica_ends_what_another_that_was_killed_left_open(
