@@ -116,7 +116,7 @@ class VerifierKey:
 
     def __str__(self) -> str:
         """Return it as people hand it on: `<name>+<id>+<base64>`."""
-        return _key_text(self.name, self.key_id, self.public_key)
+        return write_key_text(self.name, self.key_id, _ED25519 + self.public_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class SigningKey:
 
     def secret_text(self) -> str:
         """Return it as it is kept in a file: `PRIVATE+KEY+<name>+<id>+<base64>`."""
-        return _PRIVATE + _key_text(self.name, self.verifier.key_id, self.seed)
+        return _PRIVATE + write_key_text(self.name, self.verifier.key_id, _ED25519 + self.seed)
 
     def sign(self, text: str) -> Signature:
         """Return this key's signature of `text`; always the same."""
@@ -270,21 +270,27 @@ def _line(signature: Signature) -> str:
     return f"{_DASH} {signature.name} {encoded}\n"
 
 
-def _parse_key(text: str) -> tuple[str, bytes, bytes]:
-    """Return name, id and the 32 bytes of a key of either kind."""
+def parse_key_text(text: str) -> tuple[str, bytes, bytes]:
+    """Return name, id, and the type byte and key of a key of any kind. Raises `NoteError`."""
     parts = text.split("+", 2)  # base64 may hold a plus
     if len(parts) != 3 or not _KEY_ID.fullmatch(parts[1]):
         raise NoteError("a key must read `<name>+<id, 8 hex digits>+<base64>`")
     name, key_id, encoded = parts
     _check_name(name)
-    content = _from_base64(encoded)
+    return name, bytes.fromhex(key_id), _from_base64(encoded)
+
+
+def write_key_text(name: str, key_id: bytes, key: bytes) -> str:
+    """Return a key, given with its type byte, as it is written."""
+    return f"{name}+{key_id.hex()}+{b64encode(key).decode()}"
+
+
+def _parse_key(text: str) -> tuple[str, bytes, bytes]:
+    """Return name, id and the 32 bytes of a key of either kind."""
+    name, key_id, content = parse_key_text(text)
     if content[:1] != _ED25519 or len(content) != 1 + _KEY_BYTES:
         raise NoteError("not an Ed25519 key")
-    return name, bytes.fromhex(key_id), content[1:]
-
-
-def _key_text(name: str, key_id: bytes, key: bytes) -> str:
-    return f"{name}+{key_id.hex()}+{b64encode(_ED25519 + key).decode()}"
+    return name, key_id, content[1:]
 
 
 def _check_name(name: str) -> None:
