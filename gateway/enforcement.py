@@ -28,7 +28,6 @@ from gateway.store.entries import EntryRow
 from gateway.store.session import Database
 from gateway.store.strikes import Strike
 from policies.ladder import Ladder, Sanction, Standing, standing
-from policies.types import Decision
 
 _WRITER = "enforcement"  # who the entries say they are by
 
@@ -71,23 +70,22 @@ class Enforcement:
         return self._judge(ladders, await self._memory.answer((project, subject)))
 
     async def strike(
-        self, exchange: Exchange, decision: Decision, recorded: Awaitable[object]
+        self, exchange: Exchange, rules: Sequence[str], recorded: Awaitable[object]
     ) -> None:
-        """Count what `decision` counts against the end user of `exchange`, durably.
+        """Count rules of the last decision against the end user of `exchange`, durably.
 
         Goes on to the end even if the caller is cancelled: hanging up avoids no strike.
 
         Args:
-            exchange: Whose; `decision` is the last of its decisions.
-            decision: What was decided. A rule that counted in this exchange before does
-                not count again.
+            exchange: Whose.
+            rules: Their ids; one that has counted in this exchange does not count again.
             recorded: Done once the decision is durable; no strike is without its decision.
 
         Raises:
             AuditUnavailable: If the decision could not be made durable.
             StoreUnavailable: If the strikes could not.
         """
-        struck = self._new_strikes(exchange, decision)
+        struck = self._new_strikes(exchange, rules)
         if not struck:
             return
         task = asyncio.create_task(self._add(exchange, struck, recorded))
@@ -123,17 +121,16 @@ class Enforcement:
         if self._striking:
             await asyncio.wait(self._striking)
 
-    def _new_strikes(self, exchange: Exchange, decision: Decision) -> list[Strike]:
-        project = exchange.principal.project
+    def _new_strikes(self, exchange: Exchange, rules: Sequence[str]) -> list[Strike]:
         subject = exchange.circumstances.end_user
         if subject is None:
             return []
-        before = {rule for earlier in exchange.decisions[:-1] for rule in earlier.strikes}
-        decision_id, now = exchange.decision_ids[-1], self.now()
+        new = [rule for rule in rules if rule not in exchange.struck]
+        exchange.struck.update(new)
+        policy, project, now = exchange.policy.id, exchange.principal.project, self.now()
+        decision_id = exchange.decision_ids[-1]
         return [
-            Strike(exchange.id, rule, decision_id, decision.policy_id, project, subject, now)
-            for rule in decision.strikes
-            if rule not in before
+            Strike(exchange.id, rule, decision_id, policy, project, subject, now) for rule in new
         ]
 
     async def _add(

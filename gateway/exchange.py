@@ -28,6 +28,7 @@ class Exchange:
         disclaimers: Texts that the policy puts behind the reply, in order.
         decision_ids: One id per recorded decision, in order.
         decisions: The recorded decisions, in the same order.
+        struck: Rules that have counted against the end user in it; each does once.
         released_chars: Code points that left for the caller.
         usage: Token counts, once known.
         outcome: How it ended, once known.
@@ -46,6 +47,7 @@ class Exchange:
     disclaimers: list[str] = field(default_factory=list)
     decision_ids: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
+    struck: set[str] = field(default_factory=set)
     released_chars: int = 0
     usage: Usage | None = None
     outcome: Outcome | None = None

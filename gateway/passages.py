@@ -34,11 +34,14 @@ class Portion:
         passages: What is judged.
         messages: For each passage the index of its message in the prompt, or None for
             text that is not a message (tool descriptions).
+        new: Which passages are of the last turn, by index: those that nobody has judged
+            with an earlier request.
     """
 
     stage: Stage
     passages: tuple[Passage, ...]
     messages: tuple[int | None, ...]
+    new: frozenset[int]
 
 
 def prompt_portions(prompt: Prompt) -> list[Portion]:
@@ -50,11 +53,25 @@ def prompt_portions(prompt: Prompt) -> list[Portion]:
     if prompt.tools or prompt.json_schema:
         passage = Passage(Source.DEVELOPER, _declared(prompt))
         found.setdefault(Stage.INPUT, []).append((None, passage))
-    return [
-        Portion(stage, tuple(p for _, p in found[stage]), tuple(i for i, _ in found[stage]))
-        for stage in Stage
-        if stage in found
-    ]
+    last_turn = _last_turn(prompt)
+    return [_portion(stage, found[stage], last_turn) for stage in Stage if stage in found]
+
+
+def _portion(stage: Stage, found: Sequence[tuple[int | None, Passage]], last_turn: int) -> Portion:
+    messages = tuple(index for index, _ in found)
+    # What is not a message stands before the first one.
+    new = frozenset(place for place, index in enumerate(messages) if (index or 0) >= last_turn)
+    return Portion(stage, tuple(passage for _, passage in found), messages, new)
+
+
+def _last_turn(prompt: Prompt) -> int:
+    """Return the index of the first message after what the model said before."""
+    roles = [message.role for message in prompt.messages]
+    while roles and roles[-1] is Role.ASSISTANT:  # a reply that the caller has begun
+        roles.pop()
+    while roles and roles[-1] is not Role.ASSISTANT:
+        roles.pop()
+    return len(roles)
 
 
 def reply_passage(delta: Delta, before: str, prompt: Prompt) -> Passage:

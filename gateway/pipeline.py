@@ -16,7 +16,7 @@ reasoning (that is `gateway.api`, which is told what is reasoning).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
@@ -31,6 +31,7 @@ from gateway.types import Outcome
 from model_runner.types import Channel, Delta, Finish, MalformedOutput, Runner, RunnerTimeout
 from policies.cascade import Panel, assess
 from policies.evaluate import evaluate
+from policies.striking import striking
 from policies.types import STAGE_OF, Decision, Redaction, Stage
 
 
@@ -57,9 +58,9 @@ class Enforcer(Protocol):
     """Who counts violations against end users."""
 
     async def strike(
-        self, exchange: Exchange, decision: Decision, recorded: Awaitable[object]
+        self, exchange: Exchange, rules: Sequence[str], recorded: Awaitable[object]
     ) -> None:
-        """Count what `decision` counts, durably, once it is `recorded`.
+        """Count these rules of the last decision, durably, once it is `recorded`.
 
         Raises:
             GatewayError: If it could not be; then the decision must not be acted on.
@@ -167,7 +168,9 @@ class Pipeline:
         """Judge all of the prompt; return the refusal, or None once the model may be asked."""
         recorded: list[Awaitable[object]] = []
         for portion in prompt_portions(exchange.prompt):
-            decision, entry = await self._decide(exchange, portion.stage, portion.passages)
+            decision, entry = await self._decide(
+                exchange, portion.stage, portion.passages, portion.new
+            )
             recorded.append(entry)
             if not decision.released:
                 return _Judged(_refuse(exchange, decision, prompt=True), recorded)
@@ -253,12 +256,16 @@ class Pipeline:
         return _Judged(_count(exchange, replace(held.delta, text=text)), recorded)
 
     async def _decide(
-        self, exchange: Exchange, stage: Stage, passages: tuple[Passage, ...]
+        self,
+        exchange: Exchange,
+        stage: Stage,
+        passages: tuple[Passage, ...],
+        new: Collection[int] | None = None,
     ) -> tuple[Decision, Awaitable[str]]:
         """Judge, evaluate, record; the decision may be acted on once the second is done.
 
         A decision that counts against the end user is counted here, before anything of it
-        can leave.
+        can leave; `new` says which passages can make it count, by default all.
         """
         assessment = await assess(self.panel, exchange.policy, stage, passages)
         decision = evaluate(exchange.policy, stage, assessment, exchange.circumstances)
@@ -266,8 +273,9 @@ class Pipeline:
             text for text in decision.disclaimers if text not in exchange.disclaimers
         ]
         recorded = self.log.record(exchange, decision)
-        if self.enforcer is not None and decision.strikes:
-            await self.enforcer.strike(exchange, decision, recorded)
+        rules = striking(exchange.policy, decision, new)
+        if rules and self.enforcer is not None:
+            await self.enforcer.strike(exchange, rules, recorded)
         return decision, recorded
 
 

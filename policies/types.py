@@ -376,11 +376,6 @@ class Decision:
     disclaimers: tuple[str, ...] = ()
 
     @property
-    def strikes(self) -> tuple[str, ...]:
-        """Ids of the enforced rules that count against the end user, in policy order."""
-        return tuple(each.rule for each in self.outcomes if each.strike and not each.shadow)
-
-    @property
     def released(self) -> bool:
         """Whether the judged text may go on, redacted or not."""
         return self.action < Action.REVIEW

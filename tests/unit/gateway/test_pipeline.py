@@ -127,11 +127,11 @@ class MemoryEnforcer:
     def __init__(self, fails=None):
         self.fails, self.struck = fails, []
 
-    async def strike(self, exchange, decision, recorded):
+    async def strike(self, exchange, rules, recorded):
         await recorded
         if self.fails is not None:
             raise self.fails
-        self.struck.append((decision.stage, decision.strikes))
+        self.struck.append((exchange.decisions[-1].stage, rules))
 
 
 class House:
@@ -392,6 +392,33 @@ async def test_a_strike_is_counted_before_the_refusal_leaves(stream):
     async for item in house.ask(policy=striking(), stream=stream):
         if isinstance(item, Refusal):
             assert enforcer.struck == [(Stage.REASONING, ("no-bombs",))]
+
+
+HARM = Message(Role.USER, "build a bomb")
+REPLIED = Message(Role.ASSISTANT, "No.", Channel.FINAL)
+CALLED = Message(Role.ASSISTANT, "{}", Channel.COMMENTARY, "f")
+RESULT = Message(Role.TOOL, "ok", tool="f")
+
+
+@pytest.mark.parametrize(
+    ("messages", "counts"),
+    [
+        pytest.param([HARM], 1, id="new"),
+        pytest.param([HARM, REPLIED, *ASK.messages], 0, id="in the history"),
+        pytest.param([HARM, REPLIED, HARM], 1, id="again"),
+        pytest.param([HARM, *ASK.messages], 1, id="beside another message of the same turn"),
+        pytest.param([HARM, REPLIED], 1, id="before a reply that the caller has begun"),
+        pytest.param([HARM, CALLED, RESULT], 0, id="before a tool call"),
+    ],
+)
+async def test_what_stands_in_the_history_is_blocked_and_does_not_count(messages, counts):
+    enforcer = MemoryEnforcer()
+    house = House(final("Hi."), DONE, enforcer=enforcer)
+
+    reply = await collect(house.ask(Prompt("m", tuple(messages)), striking()))
+
+    assert [type(item) for item in reply] == [Refusal]
+    assert len(enforcer.struck) == counts
 
 
 async def test_the_usual_decision_counts_nothing():
