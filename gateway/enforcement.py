@@ -67,7 +67,8 @@ class Enforcement:
         """
         if subject is None or not ladders:
             return Standing()
-        return self._judge(ladders, await self._memory.answer((project, subject)))
+        moments = await self._memory.answer((project, subject))
+        return self._judge(ladders, moments) if moments else Standing()
 
     async def strike(
         self, exchange: Exchange, rules: Sequence[str], recorded: Awaitable[object]
@@ -162,7 +163,7 @@ class Enforcement:
 
     def _judge(self, ladders: Sequence[Ladder], moments: Sequence[datetime]) -> Standing:
         # Another replica's clock may be ahead of ours; what it wrote has happened.
-        return standing(ladders, moments, max([self.now(), *moments[:1]]))
+        return standing(ladders, moments, max(self.now(), moments[0]))
 
     def _finished(self, done: asyncio.Task[None]) -> None:
         self._striking.discard(done)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, Select, and_, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, insert, select, update
 
 from gateway.store import entries, tables
 from gateway.store.entries import EntryRow
@@ -17,6 +17,17 @@ from gateway.store.session import Database
 from gateway.store.times import as_text, from_text
 
 MAX_COUNTED = 10_000  # the newest ones; a ladder's steps go no higher
+
+_COUNTING = (  # built once: that takes longer than to run it
+    select(tables.strikes.c.struck_at)
+    .where(
+        tables.strikes.c.project == bindparam("project"),
+        tables.strikes.c.subject == bindparam("subject"),
+        tables.strikes.c.reversed_at.is_(None),
+    )
+    .order_by(tables.strikes.c.struck_at.desc())
+    .limit(MAX_COUNTED)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +83,8 @@ async def add(
             await entries.append(connection, entry)
         # INVARIANT: whoever has appended an entry is alone until the commit, so that of
         # two strikes at the same time the second one sees the first.
-        query = _counting(_of(first.project, first.subject))
-        before = [from_text(moment) for moment in await connection.scalars(query)]
+        who = {"project": first.project, "subject": first.subject}
+        before = [from_text(moment) for moment in await connection.scalars(_COUNTING, who)]
         await connection.execute(insert(tables.strikes), rows)
         consequence = follows(before)
         if consequence is not None:
@@ -86,9 +97,8 @@ async def moments(database: Database, project: str, subject: str) -> tuple[datet
     Raises:
         StoreUnavailable: If the database cannot be read.
     """
-    async with database.read() as connection:
-        found = await connection.scalars(_counting(_of(project, subject)))
-        return tuple(from_text(moment) for moment in found)
+    found = await database.look_up(_COUNTING, {"project": project, "subject": subject})
+    return tuple(from_text(moment) for (moment,) in found)
 
 
 async def of_subject(database: Database, project: str, subject: str) -> list[Strike]:
@@ -152,12 +162,6 @@ async def reverse(
 
 def _of(project: str, subject: str) -> ColumnElement[bool]:
     return and_(tables.strikes.c.project == project, tables.strikes.c.subject == subject)
-
-
-def _counting(condition: ColumnElement[bool]) -> Select[str]:
-    columns = tables.strikes.c
-    query = select(columns.struck_at).where(condition, columns.reversed_at.is_(None))
-    return query.order_by(columns.struck_at.desc()).limit(MAX_COUNTED)
 
 
 def _strike(row: Row[tuple[object, ...]]) -> Strike:

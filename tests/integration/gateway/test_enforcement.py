@@ -342,3 +342,11 @@ async def test_the_harshest_of_several_ladders_is_recorded(database, strike, new
 
     [entry] = await entries(database, "enforcement.sanctioned")
     assert entry["sanction"]["to"] == "suspend"
+
+
+async def test_standing_is_looked_up_while_others_write(strike, standing, log_held, clock):
+    await strike()
+    clock.now += 1.0
+
+    async with log_held():
+        assert (await standing()).strikes == 1
