@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway import eval_commands, policy_authoring_cli, policy_cli, policy_lifecycle_cli, user_cli
+from gateway import (
+    eval_commands,
+    policy_authoring_cli,
+    policy_cli,
+    policy_lifecycle_cli,
+    policy_pack_cli,
+    user_cli,
+)
 from gateway.errors import GatewayError
 from gateway.terminal import NO, Json, fail, read_settings, rows, with_database
 from gateway.types import Scope
@@ -38,6 +45,7 @@ app.add_typer(policy_cli.app, name="policy")
 # Without a name: into the same group.
 policy_cli.app.add_typer(policy_authoring_cli.app)
 policy_cli.app.add_typer(policy_lifecycle_cli.app)
+policy_cli.app.add_typer(policy_pack_cli.app)
 app.add_typer(audit, name="audit")
 app.add_typer(user_cli.app, name="user")
 app.add_typer(eval_commands.app, name="eval")

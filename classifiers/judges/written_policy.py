@@ -57,14 +57,15 @@ def read_policy(name: str, beside: Path) -> WrittenPolicy:
         raise ValueError(f"unknown policy `{name[:80]}`{near(name, builtin_names())}")
     try:
         content = path.read_bytes()[: _MAX_BYTES + 1]
-        return _parsed(path.stem, content.decode())
+        return parse_policy(path.stem, content.decode())
     except OSError as error:
         raise ValueError(f"cannot read the policy `{name[:80]}`: {error.strerror}") from error
     except ValueError as error:  # UnicodeDecodeError is one
         raise ValueError(f"{path.name}: {error}") from error
 
 
-def _parsed(name: str, content: str) -> WrittenPolicy:
+def parse_policy(name: str, content: str) -> WrittenPolicy:
+    """Return the policy that a file's content is. Raises `ValueError`, without its name."""
     if len(content) > _MAX_BYTES:
         raise ValueError(f"a policy is at most {_MAX_BYTES} bytes long")
     head = _HEAD.fullmatch(content.replace("\r\n", "\n"))
