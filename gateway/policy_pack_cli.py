@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.policy_authoring_cli import answered
-from gateway.terminal import WRONG_USAGE, Json, fail, say
+from gateway.terminal import WRONG_USAGE, Json, answered, fail, say
 
 Folder = Annotated[Path, typer.Argument(help="A folder with `policy.md` and one labelled CSV.")]
 Out = Annotated[Path, typer.Option(help="Where to put what it becomes.")]
