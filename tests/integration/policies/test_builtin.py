@@ -1,10 +1,15 @@
 """The policies we ship, as files, together with the classifiers we ship."""
 
+import re
+from pathlib import Path
+
 import pytest
+from typer.testing import CliRunner
 
 from classifiers.panel import Panel
 from classifiers.registry import build
 from classifiers.types import Passage, Source
+from gateway.cli import app
 from gateway.settings import Settings
 from policies.evaluate import evaluate
 from policies.labelled import judge_examples, missed_floors, read_examples, read_floors, tallies
@@ -69,6 +74,32 @@ def test_a_labelled_set_is_half_look_alikes_and_knows_every_category(name):
     assert 0.4 <= negatives / len(rows) <= 0.6
     assert len({(row.text, row.stage) for row in rows}) == len(rows)
     assert {row.category for row in rows} == set(load_policy(name).categories)
+
+
+def test_the_figures_on_the_page_are_the_measured_ones():
+    page = (Path(__file__).parents[3] / "docs" / "packs.md").read_text()
+    said = re.findall(r"^\| `([a-z]+)` \| (\d+) \| (.+ %.+) \| (.+ %.+) \|$", page, re.MULTILINE)
+
+    done = CliRunner().invoke(app, ["policy", "test", *builtin_names()])
+
+    measured = re.findall(r"^  all +(\S+  \d+ % \(.+?\)) +(\S+  \d+ % \(.+?\))", done.stdout, re.M)
+    assert done.exit_code == 0
+    assert [tuple(row[2:]) for row in said] == measured
+    assert [(row[0], int(row[1])) for row in said] == [
+        (name, len(labelled(name))) for name in builtin_names()
+    ]
+
+
+def test_every_rule_and_every_program_is_on_the_page():
+    page = (Path(__file__).parents[3] / "docs" / "packs.md").read_text()
+    packs = [load_policy(name) for name in builtin_names() if name != "baseline"]
+
+    unnamed = [rule.id for pack in packs for rule in pack.rules if f"`{rule.id}`" not in page]
+    conditions = [rule.when.text for pack in packs for rule in pack.rules if rule.when]
+    programs = {name for text in conditions for name in re.findall(r'"([a-z-]+)" in', text)}
+    assert unnamed == []
+    assert programs == {"bio", "cyber", "ai-research", "operations", "data-operations"}
+    assert all(f"| `{program}` |" in page for program in programs)
 
 
 def test_what_no_program_lifts_is_locked():
