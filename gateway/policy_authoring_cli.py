@@ -1,4 +1,4 @@
-"""`ostiary policy diff | lock | schema`: what an author of policies needs beside an editor.
+"""`ostiary policy new | fmt | diff | lock | schema`: what an author needs beside an editor.
 
 They stand in the group of `gateway.policy_cli`.
 """
@@ -6,16 +6,71 @@ They stand in the group of `gateway.policy_cli`.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.policy_cli import PolicyFile
-from gateway.terminal import NO, Json, answered, rows
+from gateway.terminal import NO, Json, answered, rows, say
 
 Check = Annotated[bool, typer.Option("--check", help="Change nothing; status 1 if it would.")]
 
+OWNER = "trust-and-safety@acme.example"
+
 app = typer.Typer()
+
+
+@app.command("new")
+def start_policy(
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to; standard output by default.")
+    ] = None,
+    id: Annotated[str, typer.Option(help="Its id: stable, in lower case.")] = "acme",
+    owner: Annotated[str, typer.Option(help="Who is asked about it.")] = OWNER,
+    include: Annotated[
+        list[str] | None, typer.Option(help="A shipped policy whose rules hold too; repeatable.")
+    ] = None,
+) -> None:
+    """Write a commented policy to start from."""
+    from gateway.policy_authoring import starter
+
+    with answered():
+        text = starter(id, owner, include or [])
+        if file is None:
+            typer.echo(text, nl=False)
+            return
+        with file.open("x", encoding="utf-8") as opened:  # what is there is somebody's work
+            opened.write(text)
+    say(f"next: ostiary policy {'lock' if include else 'lint'} {file}")
+
+
+@app.command("fmt")
+def format_file(
+    file: PolicyFile,
+    check: Check = False,
+    write: Annotated[bool, typer.Option("--write", help="Change the file.")] = False,
+) -> None:
+    """Print a policy file in its canonical layout; its meaning and its comments stay."""
+    from gateway.policy_authoring import lay_out
+
+    with answered():
+        layout = lay_out(file)
+        changed = layout.after != layout.before
+        if write and changed and not check:
+            layout.write()
+    if write or check:
+        typer.echo(f"{layout.path}: {_laid_out(changed, check=check)}")
+    else:
+        typer.echo(layout.after, nl=False)
+    if check and changed:
+        raise typer.Exit(NO)
+
+
+def _laid_out(changed: bool, *, check: bool) -> str:
+    if not changed:
+        return "nothing to change"
+    return "would be changed" if check else "changed"
 
 
 @app.command("diff")

@@ -59,10 +59,10 @@ _OPEN: set[Path] = {("categories",), ("redactors",), ("disclaimers",)}
 
 def _unknown_key(path: Path, model: type[BaseModel]) -> str:
     key = str(path[-1])
-    return f"unknown key `{key[:80]}`{suggestion(key, _keys_at(path[:-1], model))}"
+    return f"unknown key `{key[:80]}`{suggestion(key, keys_at(path[:-1], model))}"
 
 
-def _keys_at(path: Path, model: type[BaseModel]) -> Iterable[str]:
+def keys_at(path: Path, model: type[BaseModel]) -> Iterable[str]:
     """Return the keys the schema knows at `path`, by walking its JSON Schema."""
     schema = _schema(model)
     here: Any = schema

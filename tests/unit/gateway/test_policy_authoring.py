@@ -105,3 +105,89 @@ def test_a_lock_that_is_no_lock_is_left_as_it_is(folder):
 
 def test_the_schema_that_is_printed_is_the_models():
     assert json.loads(ostiary("schema").stdout) == json_schema()
+
+
+UNTIDY = BASE.replace("kind: Policy\n", "").replace("apiVersion", "kind: Policy\napiVersion")
+
+
+def test_a_file_is_printed_in_its_layout_and_left_alone(tmp_path):
+    (tmp_path / "base.yaml").write_text(UNTIDY)
+
+    done = ostiary("fmt", tmp_path / "base.yaml")
+
+    assert done.exit_code == 0
+    assert done.stdout == BASE
+    assert (tmp_path / "base.yaml").read_text() == UNTIDY
+
+
+def test_a_check_of_the_layout_answers_and_changes_nothing(tmp_path):
+    (tmp_path / "base.yaml").write_text(UNTIDY)
+
+    done = ostiary("fmt", tmp_path / "base.yaml", "--check")
+
+    assert done.exit_code == 1
+    assert done.stdout == f"{tmp_path / 'base.yaml'}: would be changed\n"
+    assert (tmp_path / "base.yaml").read_text() == UNTIDY
+
+
+def test_a_file_is_written_in_its_layout_once(tmp_path):
+    (tmp_path / "base.yaml").write_text(UNTIDY)
+
+    assert "base.yaml: changed" in ostiary("fmt", tmp_path / "base.yaml", "--write").stdout
+    assert (tmp_path / "base.yaml").read_text() == BASE
+    assert "nothing to change" in ostiary("fmt", tmp_path / "base.yaml", "--check").stdout
+
+
+def test_what_is_no_policy_is_not_touched(tmp_path):
+    (tmp_path / "base.yaml").write_text("rules: 3\n")
+
+    done = ostiary("fmt", tmp_path / "base.yaml", "--write")
+
+    assert done.exit_code == 1
+    assert "base.yaml:1:8" in done.stderr
+    assert (tmp_path / "base.yaml").read_text() == "rules: 3\n"
+
+
+@pytest.mark.parametrize(
+    "include", [(), ("--include", "baseline"), ("--include", "ostiary-minors")]
+)
+def test_a_new_policy_lints_clean_and_its_scores_decide_as_its_tests_say(tmp_path, include):
+    path = tmp_path / "shop.yaml"
+
+    done = ostiary("new", path, "--id", "shop", "--owner", "ts@shop.example", *include)
+
+    assert done.exit_code == 0
+    if include:
+        assert done.stderr == f"next: ostiary policy lock {path}\n"
+        assert ostiary("lock", path).exit_code == 0
+    assert ostiary("lint", path).stdout == f"{path}: no findings\n"
+    policy = load_policy(path)
+    assert policy.id == "shop"
+    assert "credential-leaves" in [rule.id for rule in policy.rules]
+    assert "owner: ts@shop.example" in path.read_text()
+    assert ostiary("fmt", path, "--check").exit_code == 0
+
+
+def test_a_new_policy_never_takes_the_place_of_a_file(tmp_path):
+    path = tmp_path / "shop.yaml"
+    path.write_text("mine")
+
+    done = ostiary("new", path)
+
+    assert done.exit_code == 2
+    assert done.stderr == f"{path}: file exists\n"
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--id", "My Policy", "`id`: "),
+        ("--include", "basline", "unknown policy `basline`; did you mean `baseline`?"),
+    ],
+)
+def test_what_cannot_be_a_new_policy_is_refused(option, value, message):
+    done = ostiary("new", option, value)
+
+    assert done.exit_code in {1, 2}
+    assert message in done.stderr
