@@ -2,12 +2,16 @@
 
 A conversation is judged whole each time it is sent, and what stands in its history was
 judged when it was new. It is blocked again for as long as it is sent, but it counts once.
+
+What fails closed for a request does not for a person: where a rule's own condition could not
+be told it blocks as it says, and nobody is struck.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
+from policies.evaluate import CONDITION
 from policies.types import Decision, Policy, RuleOutcome
 
 
@@ -21,7 +25,7 @@ def striking(
         decision: What it decided.
         new: Which of the judged passages are new, by index; None if all are.
     """
-    counting = [each for each in decision.outcomes if each.strike and not each.shadow]
+    counting = [each for each in decision.outcomes if _counts(each)]
     if not counting or new is None:
         return tuple(each.rule for each in counting)
     lowest = {
@@ -31,6 +35,11 @@ def striking(
     return tuple(
         each.rule for each in counting if _found(each, decision, lowest.get(each.rule, 0.0), new)
     )
+
+
+def _counts(outcome: RuleOutcome) -> bool:
+    """Return whether a rule is enforced, strikes, and is known to be for this request."""
+    return outcome.strike and not outcome.shadow and CONDITION not in outcome.missing
 
 
 def _found(outcome: RuleOutcome, decision: Decision, lowest: float, new: Collection[int]) -> bool:

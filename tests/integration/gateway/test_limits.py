@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
-from gateway.errors import RateLimited
+from gateway.errors import IdentifierThrottled, RateLimited
 from gateway.limits import Limits, LocalBuckets, RedisBuckets, open_limits
 from gateway.types import Principal
 
@@ -155,3 +155,14 @@ async def test_the_largest_quota_is_counted_exactly(limits, clock):
 
     assert quota.remaining_tokens == 999_983_333
     assert quota.reset_tokens_ms == 1
+
+
+async def test_a_throttled_end_user_has_a_bucket_beside_the_keys(limits, clock):
+    await limits.throttle(WHO, "ab" * 16)
+    with pytest.raises(IdentifierThrottled) as throttled:
+        await limits.throttle(WHO, "ab" * 16)
+    assert throttled.value.retry_after_s == 60
+    assert (await limits.take(WHO, 1)).remaining_requests == 2
+
+    clock.ms += 60_000
+    await limits.throttle(WHO, "ab" * 16)

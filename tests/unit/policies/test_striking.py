@@ -34,9 +34,15 @@ def test_enforced_rules_with_a_strike_count_in_policy_order():
     assert striking(POLICY, found) == ("no-bombs", "no-poison")
 
 
-@pytest.mark.parametrize("changes", [{"strike": False}, {"shadow": True}])
-def test_a_rule_that_is_not_enforced_or_has_no_strike_does_not_count(changes):
+@pytest.mark.parametrize(
+    "changes", [{"strike": False}, {"shadow": True}, {"missing": ("condition",)}]
+)
+def test_a_rule_in_shadow_without_a_strike_or_of_unknown_condition_does_not_count(changes):
     assert striking(POLICY, decided(outcome(**changes))) == ()
+
+
+def test_a_rule_that_one_of_its_classifiers_could_not_answer_counts_for_what_another_saw():
+    assert striking(POLICY, decided(outcome(missing=("timeout",)))) == ("no-bombs",)
 
 
 @pytest.mark.parametrize(
