@@ -20,7 +20,9 @@ from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
 from gateway.api.services import Services
 from gateway.audit.ledger import Ledger
+from gateway.audit.master_keys import open_master_keys
 from gateway.audit.sweeper import Sweeper
+from gateway.audit.vault import Vault
 from gateway.enforcement import Enforcement
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
@@ -93,6 +95,7 @@ async def open_services(
         registry, policies = await _open_policies(settings, database, panel, ledger, stack)
         enforcement = Enforcement(database)
         stack.push_async_callback(enforcement.aclose)
+        vault = open_vault(settings, database)
         limits = open_limits(settings.redis_url)
         stack.push_async_callback(limits.aclose)
         yield Services(
@@ -102,17 +105,11 @@ async def open_services(
             identity=_open_identity(settings, database),
             limits=limits,
             enforcement=enforcement,
+            vault=vault,
             policies=policies,
             registry=registry,
             panel=panel,
-            pipeline=Pipeline(
-                model,
-                panel,
-                ledger,
-                enforcement,
-                expose_reasoning=settings.expose_reasoning,
-                timeout_s=settings.generation_timeout_s,
-            ),
+            pipeline=_pipeline(settings, model, panel, ledger, enforcement, vault),
             sealer=Sealer(read_or_create(keys / "sealing")),
             metrics=metrics,
         )
@@ -149,6 +146,33 @@ async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitS
     await sweeper.start()
     stack.push_async_callback(sweeper.aclose)
     return ledger
+
+
+def _pipeline(
+    settings: Settings,
+    model: Runner,
+    panel: Panel,
+    ledger: Ledger,
+    enforcement: Enforcement,
+    vault: Vault,
+) -> Pipeline:
+    return Pipeline(
+        model,
+        panel,
+        ledger,
+        enforcement,
+        vault,
+        expose_reasoning=settings.expose_reasoning,
+        timeout_s=settings.generation_timeout_s,
+    )
+
+
+def open_vault(settings: Settings, database: Database) -> Vault:
+    """Return where content is kept. Raises `ValueError` if a master key is none."""
+    master = open_master_keys(
+        settings.home / "keys" / "vault", settings.vault_key.get_secret_value()
+    )
+    return Vault(database, master, settings.content)
 
 
 def _open_identity(settings: Settings, database: Database) -> Identity:

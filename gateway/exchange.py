@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.keeping import Keeping
 from gateway.types import Outcome, Principal
 from model_runner.types import Prompt, Usage
 from policies.circumstances import ANYBODY, Circumstances
@@ -25,6 +26,7 @@ class Exchange:
         runner: The runner's kind, for the record.
         safety_identifier: The caller's opaque id of the end user, or None.
         circumstances: Who asks, through what and for whom, as policies may look at it.
+        keeping: How its content is kept.
         disclaimers: Texts that the policy puts behind the reply, in order.
         decision_ids: One id per recorded decision, in order.
         decisions: The recorded decisions, in the same order.
@@ -44,6 +46,7 @@ class Exchange:
     runner: str
     safety_identifier: str | None = None
     circumstances: Circumstances = ANYBODY
+    keeping: Keeping = field(default_factory=Keeping)
     disclaimers: list[str] = field(default_factory=list)
     decision_ids: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)

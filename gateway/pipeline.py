@@ -22,9 +22,11 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from classifiers.types import Passage
+from gateway.audit.vault import Kept
 from gateway.disclaimers import disclaimer
 from gateway.exchange import Exchange
 from gateway.holdback import Ahead, Held, Holdback
+from gateway.keeping import Said, said
 from gateway.passages import prompt_portions, redact_prompt, reply_passage
 from gateway.redaction import Redactor
 from gateway.types import Outcome
@@ -32,7 +34,7 @@ from model_runner.types import Channel, Delta, Finish, MalformedOutput, Runner, 
 from policies.cascade import Panel, assess
 from policies.evaluate import evaluate
 from policies.striking import striking
-from policies.types import STAGE_OF, Decision, Redaction, Stage
+from policies.types import STAGE_OF, Decision, Stage
 
 
 class DecisionLog(Protocol):
@@ -42,8 +44,12 @@ class DecisionLog(Protocol):
         """Open an exchange; closing writes its terminal entry, on every exit path."""
         ...
 
-    def record(self, exchange: Exchange, decision: Decision) -> Awaitable[str]:
+    def record(
+        self, exchange: Exchange, decision: Decision, kept: Kept | None = None
+    ) -> Awaitable[str]:
         """Queue the decision; awaiting it, once or more, returns its id when it is durable.
+
+        What is `kept` of the content is durable with it.
 
         Both raise `AuditUnavailable`.
         """
@@ -51,6 +57,20 @@ class DecisionLog(Protocol):
 
     def stream_started(self, exchange: Exchange) -> Awaitable[None]:
         """Queue that bytes are about to leave; awaiting it returns once that is durable."""
+        ...
+
+
+class Keeper(Protocol):
+    """Who keeps content."""
+
+    async def keep(
+        self, exchange: Exchange, decision: Decision, said: Sequence[Said]
+    ) -> Kept | None:
+        """Return what is to be kept with the record of `decision`, if anything is.
+
+        Raises:
+            GatewayError: If it would have to be and cannot.
+        """
         ...
 
 
@@ -114,6 +134,7 @@ class Pipeline:
         panel: The classifiers.
         log: The decision log.
         enforcer: Counts violations; None counts none.
+        keeper: Keeps content; None keeps none.
         expose_reasoning: Judge thoughts as output too, since callers will see them.
         timeout_s: Longest time one reply may take, seconds.
     """
@@ -122,6 +143,7 @@ class Pipeline:
     panel: Panel
     log: DecisionLog
     enforcer: Enforcer | None = None
+    keeper: Keeper | None = None
     expose_reasoning: bool = False
     timeout_s: float = 600.0
 
@@ -185,19 +207,19 @@ class Pipeline:
     async def _judged(self, exchange: Exchange) -> AsyncGenerator[_Judged]:
         """Generate, and yield only what the policy lets out."""
         redactor = Redactor(exchange.prompt)
-        said: Delta | None = None  # the last passage
+        last: Delta | None = None  # the last passage
         async with aclosing(self._passages(exchange)) as passages:
             async for item in passages:
                 if isinstance(item, Finish):
                     exchange.usage, exchange.outcome = item.usage, Outcome.COMPLETED
-                    if disclaimed := disclaimer(exchange, said):
+                    if disclaimed := disclaimer(exchange, last):
                         yield _Judged(_count(exchange, disclaimed), ())
                     yield _Judged(item, ())
                 elif isinstance(item, Ahead):
                     yield _Judged(_count(exchange, item.delta), ())
                 else:
                     judged = await self._judge_held(exchange, item, redactor)
-                    said = item.delta
+                    last = item.delta
                     yield judged
                     if isinstance(judged.item, Refusal):
                         return
@@ -240,18 +262,18 @@ class Pipeline:
 
     async def _judge_held(self, exchange: Exchange, held: Held, redactor: Redactor) -> _Judged:
         passage = reply_passage(held.delta, held.before, exchange.prompt)
-        stage = STAGE_OF[passage.source]
-        stages = [stage]
-        if self.expose_reasoning and stage is Stage.REASONING:
-            stages.append(Stage.OUTPUT)
-        redactions: list[Redaction] = []
+        decisions = [await self._judge(exchange, STAGE_OF[passage.source], (passage,))]
+        exposed = self.expose_reasoning and decisions[0].stage is Stage.REASONING
+        if exposed and decisions[0].released:
+            decisions.append(await self._judge(exchange, Stage.OUTPUT, (passage,)))
+        redactions = [cut for decision in decisions for cut in decision.redactions]
+        what = said(decisions[0].stage, (passage,), redactions, held.delta.message)
         recorded: list[Awaitable[object]] = []
-        for stage in stages:
-            decision, durable = await self._decide(exchange, stage, (passage,))
-            recorded.append(durable)
-            if not decision.released:
-                return _Judged(_refuse(exchange, decision, prompt=False), recorded)
-            redactions.extend(decision.redactions)
+        for decision in decisions:
+            recorded.append(await self._record(exchange, decision, what))
+            what = []  # once is enough
+        if not decisions[-1].released:
+            return _Judged(_refuse(exchange, decisions[-1], prompt=False), recorded)
         text = redactor.redact(held.delta.message, held.delta.text, redactions, held.ahead)
         return _Judged(_count(exchange, replace(held.delta, text=text)), recorded)
 
@@ -262,21 +284,39 @@ class Pipeline:
         passages: tuple[Passage, ...],
         new: Collection[int] | None = None,
     ) -> tuple[Decision, Awaitable[str]]:
-        """Judge, evaluate, record; the decision may be acted on once the second is done.
+        """Judge, evaluate, record; the decision may be acted on once the second is done."""
+        decision = await self._judge(exchange, stage, passages)
+        what = said(stage, passages, decision.redactions)
+        return decision, await self._record(exchange, decision, what, new)
 
-        A decision that counts against the end user is counted here, before anything of it
-        can leave; `new` says which passages can make it count, by default all.
-        """
+    async def _judge(
+        self, exchange: Exchange, stage: Stage, passages: tuple[Passage, ...]
+    ) -> Decision:
         assessment = await assess(self.panel, exchange.policy, stage, passages)
         decision = evaluate(exchange.policy, stage, assessment, exchange.circumstances)
         exchange.disclaimers += [
             text for text in decision.disclaimers if text not in exchange.disclaimers
         ]
-        recorded = self.log.record(exchange, decision)
+        return decision
+
+    async def _record(
+        self,
+        exchange: Exchange,
+        decision: Decision,
+        what: Sequence[Said],
+        new: Collection[int] | None = None,
+    ) -> Awaitable[str]:
+        """Record a decision and what it was about; it may be acted on once that is done.
+
+        A decision that counts against the end user is counted here, before anything of it
+        can leave; `new` says which passages can make it count, by default all.
+        """
+        kept = await self.keeper.keep(exchange, decision, what) if self.keeper else None
+        recorded = self.log.record(exchange, decision, kept)
         rules = striking(exchange.policy, decision, new)
         if rules and self.enforcer is not None:
             await self.enforcer.strike(exchange, rules, recorded)
-        return decision, recorded
+        return recorded
 
 
 def _refuse(exchange: Exchange, decision: Decision, *, prompt: bool) -> Refusal:

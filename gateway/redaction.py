@@ -76,6 +76,12 @@ class Redactor:
         return _plain(text, spans, start) if shown is None else shown
 
 
+def redacted(text: str, redactions: Iterable[Redaction]) -> str:
+    """Return `text` with every span that was found cut out, as it is kept; JSON may break."""
+    cuts = [_Cut(each.span.start, each.span.end, each.sign) for each in redactions]
+    return _plain(text, cuts, 0) if cuts else text
+
+
 def _declared_names(prompt: Prompt) -> frozenset[str]:
     """Return the names of all members that tools and an answer schema declare."""
     names: set[str] = set()

@@ -28,6 +28,14 @@ class UpstreamMode(StrEnum):
     CHAT = "chat"  # any OpenAI-compatible Chat Completions server
 
 
+class ContentMode(StrEnum):
+    """Of which exchanges the content is kept."""
+
+    NONE = "none"
+    FLAGGED = "flagged"  # those with a decision above `allow`
+    ALL = "all"
+
+
 class LogFormat(StrEnum):
     """How operations log lines are written."""
 
@@ -134,6 +142,20 @@ class Settings(BaseSettings):
     tokens_per_minute: Annotated[
         int, Field(gt=0, description="Default token quota of a new key.")
     ] = 10_000_000
+    content: Annotated[
+        ContentMode,
+        Field(
+            description="Of which exchanges the content is kept, encrypted: `none`, `flagged` "
+            "(a decision was above `allow`) or `all`."
+        ),
+    ] = ContentMode.FLAGGED
+    vault_key: Annotated[
+        SecretStr,
+        Field(
+            description="Master keys of kept content, 32 bytes as base64, the newest first, "
+            "separated by commas; empty means the file `<home>/keys/vault`."
+        ),
+    ] = SecretStr("")
     lease_s: Annotated[
         float,
         Field(

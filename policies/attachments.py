@@ -46,11 +46,13 @@ class Profile:
         tier: Its plan.
         age_group: Of all its end users. A request may say it where this is UNKNOWN.
         access: Access programs that it was granted.
+        retain: Whether what its requests say may be kept.
     """
 
     tier: str = "default"
     age_group: AgeGroup = AgeGroup.UNKNOWN
     access: frozenset[str] = frozenset()
+    retain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,9 @@ class ProjectEntry(AttachmentEntry):
     access: list[Access] = []
     """Access programs that it was granted: a domain (`cyber`), or one program of it
     (`cyber:daybreak_blue`)."""
+    retain: Literal["default", "none"] = "default"
+    """`none` for zero retention: decisions, scores and digests are recorded, and nothing of
+    what was said is kept, whatever the gateway's setting."""
 
 
 class AttachmentsDocument(Part):
@@ -158,16 +163,22 @@ def parse_attachments(content: bytes, name: str = "attachments.yaml") -> Attachm
         projects={name: _attachment(entry) for name, entry in parsed.projects.items()},
         keys={name: _attachment(entry) for name, entry in parsed.keys.items()},
         models={name: _attachment(entry) for name, entry in parsed.models.items()},
-        profiles={
-            name: Profile(entry.tier, AgeGroup(entry.age_group), frozenset(entry.access))
-            for name, entry in parsed.projects.items()
-        },
+        profiles={name: _profile(entry) for name, entry in parsed.projects.items()},
     )
     return AttachmentsFile(name, attachments, document, Bundle(file))
 
 
 def _attachment(entry: AttachmentEntry) -> Attachment:
     return Attachment(tuple(entry.policies), tuple(entry.offers))
+
+
+def _profile(entry: ProjectEntry) -> Profile:
+    return Profile(
+        entry.tier,
+        AgeGroup(entry.age_group),
+        frozenset(entry.access),
+        retain=entry.retain != "none",
+    )
 
 
 def _repeated(parsed: AttachmentsDocument, document: Document) -> Iterator[Problem]:

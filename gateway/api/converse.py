@@ -28,6 +28,7 @@ from gateway.api.sse import DONE, EventStream, HungUp, until_hang_up
 from gateway.enforcement import safety_warning
 from gateway.errors import AuditUnavailable, GatewayError, NotFound
 from gateway.exchange import Exchange
+from gateway.keeping import Keeping
 from gateway.limits import Quota
 from gateway.pipeline import Refusal, Reply
 from gateway.types import Principal
@@ -145,6 +146,7 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
         stream=call.stream,
         runner=runner.kind,
         safety_identifier=call.safety_identifier,
+        keeping=Keeping(wanted=governed.retain),
         circumstances=replace(governed.circumstances, strikes=standing.strikes),
     )
     writer = endpoint.writer(call, exchange, services.sealer, expose=settings.expose_reasoning)

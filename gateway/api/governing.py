@@ -36,10 +36,17 @@ _TAG = re.compile(r"[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8}){0,3}")
 
 @dataclass(frozen=True, slots=True)
 class Governed:
-    """A request's policy, narrowed to it, and what it was narrowed by."""
+    """A request's policy, narrowed to it, and what it was narrowed by.
+
+    Attributes:
+        policy: The policy.
+        circumstances: What it was narrowed by.
+        retain: Whether content may be kept.
+    """
 
     policy: Policy
     circumstances: Circumstances
+    retain: bool
 
 
 def govern(
@@ -73,7 +80,7 @@ def govern(
         whole = book.governing(principal.project, principal.key_id, given.model, chosen)
     except NotOffered as error:
         raise PolicyNotOffered(str(error)) from error
-    return Governed(apply(whole, known, datetime.now(UTC)), known)
+    return Governed(apply(whole, known, datetime.now(UTC)), known, profile.retain)
 
 
 def circumstances_of(

@@ -29,6 +29,7 @@ from gateway.api.problems import as_gateway_error, error_response, json_response
 from gateway.api.services import Services, services_of
 from gateway.errors import AuditUnavailable, BadRequest, EngineUnavailable, GatewayError
 from gateway.exchange import Exchange
+from gateway.keeping import Keeping
 from gateway.limits import Quota
 from model_runner.types import Message, Prompt, Role
 from policies.cascade import NOT_ASKED
@@ -92,6 +93,7 @@ async def _admit(request: Request, services: Services) -> tuple[list[str], Excha
         stream=False,
         runner="none",
         circumstances=governed.circumstances,
+        keeping=Keeping(wanted=governed.retain),
     )
     return texts, exchange, quota
 

@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from classifiers.panel import Panel
 from gateway.audit.ledger import Ledger
+from gateway.audit.vault import Vault
 from gateway.enforcement import Enforcement
 from gateway.identity import Identity
 from gateway.limits import Limits
@@ -31,6 +32,7 @@ class Services:
         identity: API key -> principal.
         limits: Quotas.
         enforcement: Where end users stand.
+        vault: Kept content.
         policies: The policy in force.
         registry: Versions of policies.
         panel: The classifiers.
@@ -47,6 +49,7 @@ class Services:
     identity: Identity
     limits: Limits
     enforcement: Enforcement
+    vault: Vault
     policies: PolicySource
     registry: PolicyRegistry
     panel: Panel

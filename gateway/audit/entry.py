@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 from uuid_utils import uuid7
 
+from gateway.store.content import NOTHING, Sealed
 from gateway.store.entries import EntryRow
 from gateway.store.times import now_text
 
@@ -59,6 +60,7 @@ class Entry:
         terminal: Whether it ends its request. The log takes one such per request.
         id: UUIDv7.
         recorded_at: When it was made: UTC, ISO 8601, microseconds.
+        sealed: The content that its body names, to be written with it.
     """
 
     type: str
@@ -68,6 +70,7 @@ class Entry:
     terminal: bool = False
     id: str = field(default_factory=new_id)
     recorded_at: str = field(default_factory=now_text)
+    sealed: Sealed = NOTHING
 
     def canonical(self, replica: Replica, replica_seq: int) -> bytes:
         """Return the entry's bytes, by which it is hashed, stored and exported.

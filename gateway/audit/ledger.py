@@ -24,6 +24,7 @@ import structlog
 
 from gateway.audit import records
 from gateway.audit.entry import Entry, Replica
+from gateway.audit.vault import Kept
 from gateway.audit.writer import Admission, Writer
 from gateway.errors import AuditUnavailable, GatewayError, StoreUnavailable
 from gateway.exchange import Exchange
@@ -168,8 +169,13 @@ class Ledger:
         """
         return _Opened(self, exchange)
 
-    def record(self, exchange: Exchange, decision: Decision) -> Recorded:
+    def record(self, exchange: Exchange, decision: Decision, kept: Kept | None = None) -> Recorded:
         """Queue `decision` and add it to `exchange`; it may be acted on once durable.
+
+        Args:
+            exchange: Whose; open.
+            decision: What was decided.
+            kept: The content that is written with it.
 
         Returns:
             Its id, to be awaited: that returns when it is durable and raises
@@ -179,7 +185,7 @@ class Ledger:
             AuditUnavailable: If it cannot even be queued.
         """
         life = self._lives[exchange.id]
-        decision_id, entry = records.decided(exchange, decision, life.subject)
+        decision_id, entry = records.decided(exchange, decision, life.subject, kept)
         recorded = Recorded(decision_id, self._append_to(life, entry))
         exchange.decisions.append(decision)
         exchange.decision_ids.append(decision_id)

@@ -17,8 +17,10 @@ from typing import Any
 
 from classifiers.types import Receipt
 from gateway.audit.entry import Entry, fraction, new_id, whole
+from gateway.audit.vault import Kept
 from gateway.errors import AuditUnavailable, GatewayError
 from gateway.exchange import Exchange
+from gateway.store.content import NOTHING
 from gateway.store.times import as_text
 from gateway.types import Outcome, Principal, Scope
 from policies.types import Action, Decision, Policy, RuleOutcome
@@ -68,13 +70,21 @@ def admitted(exchange: Exchange, subject: str | None) -> Entry:
     return _of_exchange(exchange, "request.admitted", body)
 
 
-def decided(exchange: Exchange, decision: Decision, subject: str | None) -> tuple[str, Entry]:
+def decided(
+    exchange: Exchange, decision: Decision, subject: str | None, kept: Kept | None = None
+) -> tuple[str, Entry]:
     """A decision was taken; nothing may act on it before this is durable.
+
+    Args:
+        exchange: Whose.
+        decision: What was decided.
+        subject: The end user's pseudonym.
+        kept: The content that is written with it.
 
     Returns:
         The decision's id, `dec_` and the 32 hex digits of the entry's id; and the entry.
     """
-    entry_id = new_id()
+    entry_id = kept.record_id if kept else new_id()
     decision_id = f"dec_{entry_id.replace('-', '')}"
     body = _subject(exchange, subject)
     body["policy"] = _policy(decision.policy_id, decision.policy_version, decision.policy_digest)
@@ -94,8 +104,16 @@ def decided(exchange: Exchange, decision: Decision, subject: str | None) -> tupl
         for category, score in decision.scores.items()
         if score != 0
     ]
-    project = exchange.principal.project
-    return decision_id, Entry("decision.recorded", body, exchange.id, project, id=entry_id)
+    if kept:
+        body["content"] = [dict(each) for each in kept.named]
+    return decision_id, Entry(
+        "decision.recorded",
+        body,
+        exchange.id,
+        exchange.principal.project,
+        id=entry_id,
+        sealed=kept.sealed if kept else NOTHING,
+    )
 
 
 def stream_started(exchange: Exchange, subject: str | None) -> Entry:

@@ -29,6 +29,7 @@ from gateway.audit.records import closed_late, replica_started
 from gateway.errors import AuditUnavailable, StoreUnavailable
 from gateway.store import entries as store
 from gateway.store import replicas
+from gateway.store.content import together
 from gateway.store.session import Database
 
 MAX_QUEUED = 8192  # groups waiting to be written; well under a second's work
@@ -238,7 +239,8 @@ class Writer:
             if not rows:
                 return
             try:
-                await self._sink.append(rows, self.replica.id)
+                sealed = together(entry.sealed for entry in entries)
+                await self._sink.append(rows, self.replica.id, sealed)
             except store.Conflict:
                 await self._read_seq()
                 entries = await self._without_conflicts(entries)

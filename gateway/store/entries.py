@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import PoolProxiedConnection
 
 from gateway.errors import StoreUnavailable
+from gateway.store.content import NOTHING, Sealed, insert_sealed, with_sealed
 from gateway.store.session import (
     BUSY_TIMEOUT_MS,
     PRAGMAS,
@@ -74,10 +75,13 @@ class Conflict(Exception):
 class EntryWriter(Protocol):
     """Appends batches on a connection of its own. One caller at a time."""
 
-    async def append(self, rows: Sequence[EntryRow], replica: str) -> None:
+    async def append(
+        self, rows: Sequence[EntryRow], replica: str, sealed: Sealed = NOTHING
+    ) -> None:
         """Append 1 to `MAX_BATCH` rows, all or none, in order, durable on return.
 
-        Every row is `replica`'s, and their `replica_seq` count up by one.
+        Every row is `replica`'s, and their `replica_seq` count up by one. What is `sealed`
+        is written with them, but for content whose key was destroyed meanwhile.
 
         Raises:
             Fenced: If `replica` is unknown or was declared dead.
@@ -119,12 +123,15 @@ class PostgresWriter:
             AS batch (id, type, recorded_at, request_id, project, terminal, body, row)
         ORDER BY row
     """  # noqa: S608 - made of constants
+    _INSERT_SEALED = with_sealed(_INSERT)
 
     def __init__(self, database: Database):
         self._database = database
         self._borrowed: PoolProxiedConnection | None = None
 
-    async def append(self, rows: Sequence[EntryRow], replica: str) -> None:
+    async def append(
+        self, rows: Sequence[EntryRow], replica: str, sealed: Sealed = NOTHING
+    ) -> None:
         """See `EntryWriter.append`."""
         try:
             with storage_errors():
@@ -133,7 +140,10 @@ class PostgresWriter:
                     *rows, strict=True
                 )
                 columns = (ids, types, moments, requests, projects, ends, bodies)
-                status = await connection.execute(self._INSERT, replica, seqs[0], *columns)
+                statement = self._INSERT_SEALED if sealed else self._INSERT
+                status = await connection.execute(
+                    statement, replica, seqs[0], *columns, *sealed.columns()
+                )
         except StoreUnavailable as error:
             if isinstance(error.__cause__, asyncpg.UniqueViolationError):
                 raise Conflict from error
@@ -184,15 +194,18 @@ class SqliteWriter:
         self._connections: dict[int, sqlite3.Connection] = {}  # by how long they wait, ms
         self._commit_s = 0.0  # moving average
 
-    async def append(self, rows: Sequence[EntryRow], replica: str) -> None:
+    async def append(
+        self, rows: Sequence[EntryRow], replica: str, sealed: Sealed = NOTHING
+    ) -> None:
         """See `EntryWriter.append`."""
         loop = asyncio.get_running_loop()
         with storage_errors():
             async with self._database.turn:
-                inserted = self._insert_now(rows, replica) if self._commit_s < QUICK_S else None
+                quick = self._commit_s < QUICK_S
+                inserted = self._insert_now(rows, replica, sealed) if quick else None
                 if inserted is None:
                     inserted = await loop.run_in_executor(
-                        self._thread, self._insert, rows, replica, BUSY_TIMEOUT_MS
+                        self._thread, self._insert, rows, replica, sealed, BUSY_TIMEOUT_MS
                     )
         if inserted != len(rows):
             raise Fenced
@@ -202,23 +215,23 @@ class SqliteWriter:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._drop)
         self._thread.shutdown(wait=False)
 
-    def _insert_now(self, rows: Sequence[EntryRow], replica: str) -> int | None:
+    def _insert_now(self, rows: Sequence[EntryRow], replica: str, sealed: Sealed) -> int | None:
         """Insert without waiting for anybody; None if another process holds the lock."""
         try:
-            return self._insert(rows, replica, wait_ms=0)
+            return self._insert(rows, replica, sealed, wait_ms=0)
         except sqlite3.Error as error:
             if _is_busy(error):
                 return None
             raise
 
-    def _insert(self, rows: Sequence[EntryRow], replica: str, wait_ms: int) -> int:
+    def _insert(self, rows: Sequence[EntryRow], replica: str, sealed: Sealed, wait_ms: int) -> int:
         started = perf_counter()
         size = 1 << (len(rows) - 1).bit_length()
         values: list[object] = [value for row in rows for value in row]
         values.extend([None] * (len(EntryRow._fields) * (size - len(rows))))
         values.append(replica)
         try:
-            inserted = self._connection(wait_ms).execute(_padded_insert(size), values).rowcount
+            inserted = _execute(self._connection(wait_ms), _padded_insert(size), values, sealed)
         except sqlite3.IntegrityError as error:
             raise Conflict from error
         except sqlite3.Error as error:
@@ -232,7 +245,7 @@ class SqliteWriter:
         if wait_ms not in self._connections:
             connection = sqlite3.connect(
                 self._database.path,
-                isolation_level=None,  # each statement is its own transaction
+                isolation_level=None,  # a statement is a transaction of its own, or we say BEGIN
                 check_same_thread=False,  # used in one thread at a time, by turns
             )
             for pragma in (*PRAGMAS, f"PRAGMA busy_timeout = {wait_ms}"):
@@ -244,6 +257,24 @@ class SqliteWriter:
         for connection in self._connections.values():
             connection.close()
         self._connections.clear()
+
+
+def _execute(
+    connection: sqlite3.Connection, statement: str, values: list[object], sealed: Sealed
+) -> int:
+    """Insert entries and what is sealed, all or nothing; return how many entries."""
+    if not sealed:
+        return connection.execute(statement, values).rowcount
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        inserted = connection.execute(statement, values).rowcount
+        if inserted:
+            insert_sealed(connection, sealed)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    return inserted
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

@@ -20,12 +20,17 @@ def read_or_create(path: Path) -> bytes:
         OSError: If the file can neither be read nor made.
         ValueError: If it does not hold exactly 32 bytes.
     """
-    if not path.exists():
-        _create(path)
+    ensure_file(path)
     secret = path.read_bytes()
     if len(secret) != SECRET_SIZE:
         raise ValueError(f"`{path}` must hold exactly {SECRET_SIZE} bytes")
     return secret
+
+
+def ensure_file(path: Path) -> None:
+    """Make a file with 32 random bytes where there is none, as `read_or_create` does."""
+    if not path.exists():
+        _create(path)
 
 
 def _create(path: Path) -> None:

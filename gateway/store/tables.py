@@ -150,3 +150,67 @@ strikes = Table(
     Column("reversed_at", _MOMENT),  # by a person; since then it does not count
 )
 Index("ix_strikes_project_subject", strikes.c.project, strikes.c.subject)
+
+# Keys of projects, wrapped by a master key that is not in the database. A project has one
+# generation of them, and a second one while keys are rotated.
+content_projects = Table(
+    "content_projects",
+    metadata,
+    Column("project", String(128), primary_key=True),
+    Column("generation", Integer(), primary_key=True, autoincrement=False),
+    Column("master_key", String(64), nullable=False),  # the id of the one that opens it
+    Column("wrapped", LargeBinary(), nullable=False),
+    Column("created_at", _MOMENT, nullable=False),
+)
+
+# Keys of exchanges, wrapped by their project's. Destroying them is what erases content.
+content_keys = Table(
+    "content_keys",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("project", String(128), nullable=False),
+    Column("generation", Integer(), nullable=False),
+    Column("subject", String(32)),  # the end user's pseudonym, where somebody was named
+    Column("wrapped", LargeBinary(), nullable=False),
+    Column("created_at", _MOMENT, nullable=False),
+)
+Index("ix_content_keys_project_subject", content_keys.c.project, content_keys.c.subject)
+Index("ix_content_keys_created_at", content_keys.c.created_at)
+
+# What was said, sealed. The entry with this id names it by its SHA-256.
+content = Table(
+    "content",
+    metadata,
+    Column("record_id", String(36), primary_key=True),
+    Column("field", String(16), primary_key=True),  # the stage
+    Column("key_id", String(32), nullable=False),
+    Column("kept_at", _MOMENT, nullable=False),
+    Column("box", LargeBinary(), nullable=False),
+)
+Index("ix_content_key_id", content.c.key_id)
+Index("ix_content_kept_at", content.c.kept_at)
+
+# Erasures that were accepted and are not finished.
+content_erasures = Table(
+    "content_erasures",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("project", String(128), nullable=False),
+    Column("subject", String(32), nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("reason", Text(), nullable=False),
+    Column("requested_at", _MOMENT, nullable=False),
+)
+
+# What may neither be erased nor expire: an end user's, or all of a project.
+content_holds = Table(
+    "content_holds",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("project", String(128), nullable=False),
+    Column("subject", String(32)),
+    Column("actor", String(128), nullable=False),
+    Column("reason", Text(), nullable=False),
+    Column("created_at", _MOMENT, nullable=False),
+)
+Index("ix_content_holds_project", content_holds.c.project)

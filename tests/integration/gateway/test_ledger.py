@@ -28,8 +28,8 @@ class ForgetfulWriter:
     def __init__(self, database, times):
         self.inner, self.times = store.open_writer(database), times
 
-    async def append(self, rows, replica):
-        await self.inner.append(rows, replica)
+    async def append(self, rows, replica, sealed):
+        await self.inner.append(rows, replica, sealed)
         if self.times:
             self.times -= 1
             raise StoreUnavailable("the connection was lost")

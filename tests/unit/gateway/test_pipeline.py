@@ -96,7 +96,7 @@ class MemoryLog:
         finally:
             self.closed.append(exchange)
 
-    def record(self, exchange, decision):
+    def record(self, exchange, decision, kept=None):
         if self.breaks_after is not None and len(self.recorded) >= self.breaks_after:
             raise AuditUnavailable("the decision log cannot be written")
         self.recorded.append(decision)
