@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from gateway.policy_bundle import read_candidate
-from gateway.policy_files import read_files
+from gateway.policy_commands import open_panel
+from gateway.policy_files import Loaded, read_files
 from gateway.policy_lifecycle import State, Step, operator
 from gateway.policy_news import PolicyNews
 from gateway.policy_registry import PolicyRegistry
@@ -18,6 +19,8 @@ from gateway.settings import Settings
 from gateway.store import policies as stored
 from gateway.store.policies import PolicyVersion
 from gateway.store.session import Database
+from policies.load import PolicyFile, refuse_ended, refuse_failures
+from policies.testing import judge_of, run_tests
 
 _PAGE = 100
 Answer = TypeVar("Answer")
@@ -29,13 +32,24 @@ async def with_registry(
     """Return what `ask` makes of the registry; replicas hear of what it changes."""
 
     async def trial(bundles: Mapping[str, bytes]) -> None:
-        bound(await asyncio.to_thread(read_files, settings.policy), await decoded(bundles))
+        heads = await decoded(bundles)
+        await _prove(heads)
+        bound(await asyncio.to_thread(read_files, settings.policy), heads)
 
     news = PolicyNews(settings.redis_url)
     try:
         return await ask(PolicyRegistry(database, open_trust(settings), news.publish, trial))
     finally:
         await news.aclose()
+
+
+async def _prove(heads: Sequence[Loaded]) -> None:
+    """Run all tests of what is to be in force, those that give a text included."""
+    async with open_panel() as panel:
+        for file in heads:
+            if isinstance(file, PolicyFile):
+                refuse_ended(file, datetime.now(UTC))
+                refuse_failures(file, await run_tests(file.policy, file.tests, judge_of(panel)))
 
 
 async def policies(registry: PolicyRegistry) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from policies.attachments import Attachments
 from policies.book import NOBODY, Book, BookError
 from policies.bundle import BundleError
 from policies.document import Problem
-from policies.load import PolicyError, PolicyFile, refuse_failures
+from policies.load import PolicyError, PolicyFile, refuse_ended, refuse_failures
 from policies.testing import Judge, run_tests
 from policies.types import Policy
 
@@ -262,6 +262,8 @@ class PolicySource:
 
     async def _prove(self, file: PolicyFile) -> None:
         """Run all tests of a policy, those that give a text included."""
+        if self._book is not None:  # what is on its way in; what was in force may outlast them
+            refuse_ended(file, self._now())
         outcomes = await run_tests(file.policy, file.tests, self._judge)
         refuse_failures(file, outcomes)
         if unsure := sum(outcome.inconclusive and not outcome.passed for outcome in outcomes):

@@ -11,9 +11,11 @@ one that `policy.lock` names, to the digest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from policies.bundle import LOCK_NAME, Lock, SourceFile, decode_bundle, read_lock
+from policies.compile import instant
 from policies.document import DocumentError, Problem
 from policies.resolve import Library, resolve
 from policies.resolve import (
@@ -55,6 +57,24 @@ def refuse_failures(file: PolicyFile, outcomes: Iterable[InlineOutcome]) -> None
     failed = [each for each in outcomes if not each.passed and not each.inconclusive]
     if problems := [failure(outcome) for outcome in failed]:
         raise PolicyError(file.name, problems)
+
+
+def refuse_ended(file: PolicyFile, now: datetime) -> None:
+    """Raise `PolicyError` if an exception of the file's own has ended already.
+
+    It would be as if it were not there. Whoever brings such a file in has either not seen
+    that or hopes that it still does something.
+    """
+    ended = [
+        Problem(
+            *file.document.place(("exceptions", number)),
+            f"exception `{entry['id']}` ended on {entry['until']}; take it out",
+        )
+        for number, entry in enumerate(file.document.value.get("exceptions", ()))
+        if instant(entry["until"]) <= now
+    ]
+    if ended:
+        raise PolicyError(file.name, ended)
 
 
 def read_policy(source: str | Path, *, pinned: bool = True) -> PolicyFile:

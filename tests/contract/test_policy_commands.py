@@ -163,6 +163,26 @@ def test_mistakes_in_a_file_are_shown_with_their_places():
     assert "acme.yaml:8:15: unknown category" in refused("activate", "acme.yaml")
 
 
+def test_a_policy_that_fails_a_test_with_the_real_classifiers_is_refused():
+    write("1.0.0", **{"scores: {secrets.credential: 0.95}": 'text: "Rotate your keys."'})
+
+    assert "expects `block` and got `allow`" in refused("activate", "acme.yaml")
+    assert said("list") == []
+
+
+def test_an_exception_that_has_ended_is_refused_by_name():
+    ended = (
+        "exceptions:\n  - {id: EX-9, rule: secret-out, action: flag, from: 2025-01-01,\n"
+        "     until: 2025-02-01, reason: over, approved_by: [alice, bob]}\n"
+    )
+    with open("acme.yaml", "a") as file:
+        file.write(ended)
+
+    assert "acme.yaml:16:5: exception `EX-9` ended on 2025-02-01" in refused(
+        "activate", "acme.yaml"
+    )
+
+
 def test_attachments_of_what_is_not_in_force_are_refused(folder):
     (folder / "who.yaml").write_text(
         "apiVersion: ostiary/v1\nkind: Attachments\n"

@@ -347,3 +347,27 @@ async def test_two_files_cannot_be_the_same_policy(folder):
 
     with pytest.raises(PolicyError, match="`acme` is also the id of"):
         await folder.source.start()
+
+
+ENDED = """exceptions:
+  - {id: EX-9, rule: no-bombs, action: flag, from: 2025-01-01, until: 2025-02-01,
+     reason: "long over", approved_by: [alice, bob]}
+"""
+
+
+async def test_a_file_with_an_exception_that_has_ended_is_not_taken(house):
+    house.path.write_text(version("1.1.0") + ENDED)
+
+    await house.source.check()
+
+    assert house.source.current.version == "1.0.0"
+    assert "exception `EX-9` ended on 2025-02-01" in house.source.refused
+
+
+async def test_a_gateway_starts_over_an_exception_that_has_ended_meanwhile(house, tmp_path):
+    house.path.write_text(version("1.1.0") + ENDED)
+    again = PolicySource(str(house.path), judge, house)
+
+    await again.start()
+
+    assert again.current.version == "1.1.0"
