@@ -17,6 +17,7 @@ from gateway import (
     eval_commands,
     policy_authoring_cli,
     policy_cli,
+    policy_explain_cli,
     policy_lifecycle_cli,
     policy_pack_cli,
     user_cli,
@@ -44,6 +45,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(policy_cli.app, name="policy")
 # Without a name: into the same group.
 policy_cli.app.add_typer(policy_authoring_cli.app)
+policy_cli.app.add_typer(policy_explain_cli.app)
 policy_cli.app.add_typer(policy_lifecycle_cli.app)
 policy_cli.app.add_typer(policy_pack_cli.app)
 app.add_typer(audit, name="audit")

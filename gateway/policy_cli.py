@@ -7,12 +7,11 @@ takes time to import is imported when a command runs.
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
 
-from gateway.terminal import NO, WRONG_USAGE, Json, fail, of_policy
+from gateway.terminal import NO, Json, of_policy
 
 PolicyFile = Annotated[str, typer.Argument(help="A policy file, or a built-in policy's name.")]
 
@@ -59,24 +58,4 @@ def run_policy_tests(files: PolicyFiles, as_json: Json = False) -> None:
         for line in (*table(each), *each.missed):
             typer.echo(line)
     if not all(each.passed for each in examined):
-        raise typer.Exit(NO)
-
-
-@app.command("explain")
-def explain_policy(
-    file: PolicyFile,
-    text: Annotated[str, typer.Option(help="The text to judge; `-` reads standard input.")],
-    stage: Annotated[str, typer.Option(help="Where it stands.")] = "input",
-    as_json: Json = False,
-) -> None:
-    """Show how a text would be decided: each rule, what it saw, which one determined."""
-    from gateway.policy_commands import explain
-    from policies.types import Stage
-
-    if stage not in set(Stage):
-        fail(f"`{stage}` is not one of {', '.join(Stage)}", WRONG_USAGE)
-    read = sys.stdin.read() if text == "-" else text
-    lines, decision = of_policy(explain(file, Stage(stage), read))
-    typer.echo(json.dumps(decision) if as_json else "\n".join(lines))
-    if decision["action"] in {"block", "review"}:
         raise typer.Exit(NO)

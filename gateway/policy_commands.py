@@ -9,20 +9,15 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any
 
 from classifiers.panel import Panel
 from classifiers.registry import build
-from classifiers.types import Passage
 from gateway.judging import open_judges
 from gateway.settings import Settings
 from policies.bundle import Lock
-from policies.evaluate import evaluate
-from policies.explain import explain as explained
 from policies.lint import lint as linted
 from policies.load import PolicyError, read_policy, refuse_failures
-from policies.testing import SOURCE_AT, judge_of, run_score_tests
-from policies.types import Action, Decision, Stage
+from policies.testing import run_score_tests
 
 
 def lint(source: str) -> tuple[list[dict[str, str]], bool]:
@@ -50,26 +45,6 @@ def _newest(source: str) -> Lock | None:
         return None
 
 
-async def explain(source: str, stage: Stage, text: str) -> tuple[list[str], dict[str, Any]]:
-    """Return how `text` would be decided at `stage`: lines for people, and the decision.
-
-    Raises:
-        PolicyError: If the file is not a policy at all.
-    """
-    policy = read_policy(source).policy
-    passage = Passage(SOURCE_AT[stage], text)
-    async with open_panel() as panel:
-        assessment = await judge_of(panel)(policy, stage, passage)
-    decision = evaluate(policy, stage, assessment)
-    said = [verdict for verdict in assessment.verdicts[0] if verdict.rationale]
-    lines = [f"  {each.classifier} on {each.category}: {each.rationale}" for each in said]
-    reasons = [
-        {"classifier": each.classifier, "category": each.category, "rationale": each.rationale}
-        for each in said
-    ]
-    return [*explained(decision, policy), *lines], {**_decision(decision), "rationales": reasons}
-
-
 @asynccontextmanager
 async def open_panel() -> AsyncIterator[Panel]:
     """Open this installation's classifiers and judges; no model is served here."""
@@ -83,32 +58,3 @@ async def open_panel() -> AsyncIterator[Panel]:
 
 def _finding(file: str, line: int, column: int, code: str, message: str) -> dict[str, str]:
     return {"where": f"{file}:{line}:{column}", "code": code, "message": message}
-
-
-def _decision(decision: Decision) -> dict[str, Any]:
-    return {
-        "stage": decision.stage.value,
-        "action": decision.action.name.lower(),
-        "determining_rules": list(decision.determining_rules),
-        "code": decision.code if decision.action > Action.ALLOW else None,
-        "policy": {
-            "id": decision.policy_id,
-            "version": decision.policy_version,
-            "digest": decision.policy_digest,
-        },
-        "rules": [
-            {
-                "id": outcome.rule,
-                "category": outcome.category,
-                "score": outcome.score,
-                "action": outcome.action.name.lower(),
-                "shadow": outcome.shadow,
-                "unavailable": outcome.unavailable,
-                "missing": list(outcome.missing),
-                "classifier": outcome.classifier,
-                "suspicion": outcome.suspicion,
-            }
-            for outcome in decision.outcomes
-        ],
-        "scores": {name: score for name, score in decision.scores.items() if score != 0},
-    }

@@ -1,14 +1,13 @@
 """A judge behind a server, and the gateway's own model as a judge."""
 
-import asyncio
 import json
 import time
 
 import openai
 import pytest
+from typer.testing import CliRunner
 
-from gateway import policy_commands
-from policies.types import Stage
+from gateway.cli import app
 from tests.contract.engine import Engine, answers, is_silent
 from tests.contract.live import DONE, MODEL, final
 
@@ -149,13 +148,13 @@ def test_explaining_a_decision_tells_the_judges_reason(judged, engine, tmp_path,
     engine.play(says(1))
     monkeypatch.setenv("OSTIARY_JUDGES_FILE", str(tmp_path / "judges.toml"))
 
-    lines, decision = asyncio.run(
-        policy_commands.explain(str(tmp_path / "judged.yaml"), Stage.INPUT, "some content")
+    done = CliRunner().invoke(
+        app, ["policy", "explain", str(tmp_path / "judged.yaml"), "--text", "some content"]
     )
 
-    assert f"  safeguard@1 on hate: {REASON}" in lines
-    assert decision["action"] == "block"
-    assert [each["rationale"] for each in decision["rationales"]] == [REASON]
+    assert done.exit_code == 1
+    assert done.stdout.startswith("block at input, ")
+    assert f"  safeguard@1 on hate: {REASON}\n" in done.stdout
 
 
 def test_the_log_names_the_judge_and_never_its_reason(judged, engine):

@@ -1,0 +1,207 @@
+"""What `ostiary policy explain` does: judges a text anew, or looks a decision up in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from classifiers.types import Passage, Receipt
+from gateway.audit.queries import show
+from gateway.errors import GatewayError
+from gateway.policy_commands import open_panel
+from gateway.policy_words import circumstances_as_json
+from gateway.store import policies as stored
+from gateway.store.session import Database
+from policies.apply import apply
+from policies.bundle import BundleError
+from policies.circumstances import Circumstances
+from policies.explain import Account, RuleAccount, explain, explain_recorded
+from policies.load import PolicyError, builtin_names, parse_bundle, read_policy
+from policies.testing import SOURCE_AT, judge_of
+from policies.types import Action, Decision, Policy, RuleOutcome, Stage
+
+Reasons = list[dict[str, str]]  # a judge's own words, by classifier and category
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be explained.
+
+    Attributes:
+        text: What is judged.
+        stage: Where it stands.
+        given: Who asks, through what and for whom.
+        at: When; with time zone.
+    """
+
+    text: str
+    stage: Stage
+    given: Circumstances
+    at: datetime
+
+
+async def explain_text(source: str, question: Question) -> tuple[Account, Reasons]:
+    """Return how a text would be decided, and why, by this installation's classifiers.
+
+    Raises:
+        PolicyError: If the file is not a policy at all.
+    """
+    policy = read_policy(source).policy
+    passage = Passage(SOURCE_AT[question.stage], question.text)
+    applied = apply(policy, question.given, question.at)
+    async with open_panel() as panel:
+        assessment = await judge_of(panel)(applied, question.stage, passage)
+    account = explain(policy, question.stage, assessment, question.given, question.at)
+    reasons = [
+        {"classifier": each.classifier, "category": each.category, "rationale": each.rationale}
+        for each in assessment.verdicts[0]
+        if each.rationale
+    ]
+    return account, reasons
+
+
+async def explain_decision(database: Database, decision_id: str, source: str | None) -> Account:
+    """Return why a recorded decision was taken.
+
+    Args:
+        database: Where the log is.
+        decision_id: `dec_...`.
+        source: The policy that took it, if it is neither built in nor in the registry.
+
+    Raises:
+        GatewayError: If there is no such decision.
+        PolicyError: If the file is not a policy at all.
+        ValueError: If it is another policy.
+    """
+    found = [entry for entry in await show(database, decision_id) if "decision" in entry]
+    if not found:
+        raise GatewayError(f"there is no decision `{decision_id}` in the log")
+    decision = _decision(found[0])
+    policy = read_policy(source).policy if source else await _policy(database, decision)
+    return explain_recorded(decision, policy)
+
+
+def as_json(account: Account, reasons: Reasons) -> dict[str, Any]:
+    """Return all of it."""
+    decision = account.decision
+    return {
+        "stage": decision.stage.value,
+        "action": _name(decision.action),
+        "determining_rules": list(decision.determining_rules),
+        "code": decision.code if decision.action > Action.ALLOW else None,
+        "policy": {
+            "id": decision.policy_id,
+            "version": decision.policy_version,
+            "digest": decision.policy_digest,
+        },
+        "circumstances": account.given and circumstances_as_json(account.given),
+        "rules": [_rule(told) for told in account.rules],
+        "scores": {name: score for name, score in decision.scores.items() if score != 0},
+        "disclaimers": list(decision.disclaimers),
+        "classifiers": [
+            {
+                "id": receipt.classifier,
+                "scanned_chars": receipt.scanned_chars,
+                "unscanned_chars": receipt.unscanned_chars,
+                "duration_ms": receipt.duration_ms,
+                "error": receipt.error,
+            }
+            for receipt in decision.receipts
+        ],
+        "rationales": reasons,
+    }
+
+
+def _rule(told: RuleAccount) -> dict[str, Any]:
+    outcome = told.outcome
+    return {
+        "id": told.rule,
+        "category": told.category,
+        "role": told.role.name.lower(),
+        "score": told.score,
+        "bands": [
+            {
+                "gte": band.gte,
+                "action": _name(band.action),
+                "strike": band.strike,
+                "escalate": band.escalate,
+                "redact": band.redactor,
+                "disclaim": band.disclaimer,
+            }
+            for band in told.bands
+        ],
+        "action": _name(outcome.action) if outcome else "allow",
+        "shadow": bool(outcome and outcome.shadow),
+        "unavailable": bool(outcome and outcome.unavailable),
+        "missing": list(outcome.missing) if outcome else [],
+        "classifier": outcome and outcome.classifier,
+        "suspicion": outcome and outcome.suspicion,
+        "exception": outcome and outcome.exception,
+        "remarks": list(told.remarks),
+    }
+
+
+async def _policy(database: Database, decision: Decision) -> Policy | None:
+    """Return the policy that took a decision, if it is built in or in the registry."""
+    for name in builtin_names():
+        policy = read_policy(name).policy
+        if policy.digest == decision.policy_digest:
+            return policy
+    async with database.read() as connection:
+        version = await stored.with_digest(connection, decision.policy_digest)
+    if version is None:
+        return None
+    try:
+        return parse_bundle(await stored.bundle(database, version.digest)).policy
+    except (PolicyError, BundleError):  # of an earlier version of the format
+        return None
+
+
+def _decision(entry: Mapping[str, Any]) -> Decision:
+    taken, policy = entry["decision"], entry["policy"]
+    return Decision(
+        stage=Stage(taken["stage"]),
+        action=Action[taken["action"].upper()],
+        determining_rules=tuple(entry["determining_rules"]),
+        outcomes=tuple(_outcome(rule) for rule in entry["rules"]),
+        policy_id=policy["id"],
+        policy_version=policy["version"],
+        policy_digest=policy["digest"],
+        receipts=tuple(
+            Receipt(
+                each["id"],
+                each["digest"],
+                each["scanned_chars"],
+                each["unscanned_chars"],
+                each["duration_ms"],
+                each["error"],
+            )
+            for each in entry["classifiers"]
+        ),
+        code=taken["code"] or "content_filter",
+        scores={each["category"]: each["score"] for each in entry["scores"]},
+    )
+
+
+def _outcome(rule: Mapping[str, Any]) -> RuleOutcome:
+    return RuleOutcome(
+        rule=rule["id"],
+        category=rule["category"],
+        score=rule["score"],
+        action=Action[rule["action"].upper()],
+        shadow=rule["shadow"],
+        unavailable=rule["unavailable"],
+        strike=rule["strike"],
+        escalate=rule["escalate"],
+        classifier=rule["classifier"],
+        suspicion=rule["suspicion"],
+        missing=tuple(rule["missing"]),
+        exception=rule.get("exception"),
+        disclaimer=rule.get("disclaimer"),
+    )
+
+
+def _name(action: Action) -> str:
+    return action.name.lower()
