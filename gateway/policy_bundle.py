@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gateway.policy_files import Loaded, decode, read_files
+from gateway.policy_files import Loaded, decode, read_files, received
 from policies.bundle import (
     LOCK_NAME,
     Bundle,
@@ -18,6 +18,7 @@ from policies.bundle import (
     SourceFile,
     decode_bundle,
     read_lock,
+    write_lock,
 )
 from policies.document import DocumentError, Problem
 from policies.load import PolicyError, PolicyFile, refuse_failures
@@ -69,14 +70,15 @@ def parse_candidate(bundle: bytes) -> Candidate:
         raise PolicyError("bundle", [Problem(1, 1, str(error))]) from error
 
 
-def bundle_of(files: Sequence[SourceFile]) -> bytes:
-    """Return files as the bytes of a bundle.
+def candidate_of(files: Sequence[SourceFile]) -> Candidate:
+    """Return what files make that somebody sent.
 
     Args:
         files: The policy's own first, then what it includes; `policy.lock` may be anywhere.
+            What is locked to a policy that we ship need not be among them.
 
     Raises:
-        PolicyError: If there is no policy, or the lock is none.
+        PolicyError: If there is no policy, it does not load, or a test of its own fails.
     """
     locks = [file for file in files if file.name == LOCK_NAME]
     policies = [file for file in files if file.name != LOCK_NAME]
@@ -86,13 +88,16 @@ def bundle_of(files: Sequence[SourceFile]) -> bytes:
         lock = read_lock(locks[0].content) if locks else {}
     except DocumentError as error:
         raise PolicyError(LOCK_NAME, [error.problem]) from error
-    return Bundle(policies[0], tuple(policies[1:]), lock).encoded()
+    return _checked(received(policies[0], policies[1:], lock))
 
 
 def files_of(bundle: bytes) -> list[SourceFile]:
-    """Return the files in a bundle that was stored, the policy's own first."""
+    """Return the files in a bundle that was stored, as `candidate_of` takes them."""
     decoded = decode_bundle(bundle)
-    return [decoded.main, *decoded.others]
+    files = [decoded.main, *decoded.others]
+    if decoded.lock:
+        files.append(SourceFile(LOCK_NAME, write_lock(decoded.lock).encode()))
+    return files
 
 
 def _checked(loaded: Loaded) -> Candidate:

@@ -16,9 +16,9 @@ import orjson
 import structlog
 
 from policies.attachments import AttachmentsFile, parse_attachments
-from policies.bundle import LOCK_NAME, BundleError, decode_bundle
+from policies.bundle import LOCK_NAME, BundleError, Lock, SourceFile, decode_bundle
 from policies.document import DocumentError, Problem, read_section
-from policies.load import PolicyError, PolicyFile, parse_bundle, read_policy
+from policies.load import PolicyError, PolicyFile, parse_bundle, parse_files, read_policy
 
 Loaded: TypeAlias = PolicyFile | AttachmentsFile
 Stamp: TypeAlias = tuple[tuple[str, int, int], ...]  # what changes when a file changes
@@ -57,6 +57,22 @@ def decode(content: bytes) -> Loaded:
     if _kind(main.content) == "Attachments":
         return parse_attachments(main.content, main.name)
     return parse_bundle(content)
+
+
+def received(main: SourceFile, others: Iterable[SourceFile], lock: Lock) -> Loaded:
+    """Return the policy or the attachments in files that somebody sent.
+
+    Args:
+        main: Their own file.
+        others: What it includes; what we ship need not be among them.
+        lock: Which digests are meant.
+
+    Raises:
+        PolicyError: If they cannot be used.
+    """
+    if _kind(main.content) == "Attachments":
+        return parse_attachments(main.content, main.name)
+    return parse_files(main, others, lock)
 
 
 def stamp(name: str, loaded: Iterable[Loaded]) -> Stamp:

@@ -109,6 +109,20 @@ def parse_policy(
     return resolve(SourceFile(name, content), library)
 
 
+def parse_files(main: SourceFile, others: Iterable[SourceFile], lock: Lock) -> PolicyFile:
+    """Load a policy that came with what it includes; what we ship need not have come.
+
+    Args:
+        main: Its own file.
+        others: What it includes.
+        lock: Which digests are meant.
+
+    Raises:
+        PolicyError: As `parse_policy`.
+    """
+    return resolve(main, Library((*others, *_shipped()), {**_lock_in(BUILTIN), **lock}))
+
+
 def parse_bundle(content: bytes) -> PolicyFile:
     """Load a policy from the bytes of its bundle, and from nothing else.
 

@@ -19,7 +19,7 @@ from gateway.api.problems import json_response
 from gateway.api.services import Services, services_of
 from gateway.errors import BadRequest, GatewayError, NotFound
 from gateway.notes import NoteError, parse_note
-from gateway.policy_bundle import Candidate, bundle_of, files_of, parse_candidate
+from gateway.policy_bundle import Candidate, candidate_of, files_of
 from gateway.policy_lifecycle import Actor, Step, actor_of
 from gateway.store import policies
 from gateway.store.policies import PolicySummary, PolicyVersion
@@ -211,8 +211,7 @@ async def _summary(services: Services, policy_id: str) -> PolicySummary:
 
 
 def _candidate(files: list[_File]) -> Candidate:
-    sources = [SourceFile(file.name, file.text.encode()) for file in files]
-    return parse_candidate(bundle_of(sources))
+    return candidate_of([SourceFile(file.name, file.text.encode()) for file in files])
 
 
 def _page(request: Request) -> tuple[str | None, int]:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway.audit.queries import tail
 from gateway.errors import Conflict, Forbidden, NotFound, StoreUnavailable
 from gateway.notes import Note, NoteError, SigningKey, sign
-from gateway.policy_bundle import bundle_of, parse_candidate
+from gateway.policy_bundle import candidate_of, parse_candidate
 from gateway.policy_files import read_files
 from gateway.policy_lifecycle import Actor, Step, operator
 from gateway.policy_registry import PolicyRegistry
@@ -57,7 +57,7 @@ def source(version="1.0.0", id="acme", gte=0.9):
 
 def candidate(version="1.0.0", id="acme", gte=0.9):
     file = SourceFile("acme.yaml", source(version, id, gte).encode())
-    return parse_candidate(bundle_of([file]))
+    return candidate_of([file])
 
 
 def note(of, *keys):
@@ -348,7 +348,7 @@ async def test_what_fails_its_own_tests_is_no_candidate():
     failing = source().replace("expect: allow", "expect: block")
 
     with pytest.raises(PolicyError, match=r"acme\.yaml:\d+:9: test `prose`"):
-        parse_candidate(bundle_of([SourceFile("acme.yaml", failing.encode())]))
+        candidate_of([SourceFile("acme.yaml", failing.encode())])
 
 
 async def damaged(database, content):
@@ -482,7 +482,7 @@ everyone: {{policies: [{policy}]}}
 
 def attachments(policy, id="who", version="1.0.0"):
     text = ATTACHMENTS.format(policy=policy, id=id, version=version)
-    return parse_candidate(bundle_of([SourceFile("who.yaml", text.encode())]))
+    return candidate_of([SourceFile("who.yaml", text.encode())])
 
 
 @pytest.fixture
