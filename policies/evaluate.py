@@ -68,12 +68,13 @@ def evaluate(
     found = by_category(assessment)
     scores, unscored = _scores(found, assessment)
     outcomes: list[Outcome] = []
+    facts: Facts = {}
     for rule in policy.rules_at[stage]:
         if _silent(rule, found, assessment):
             continue
         outcome = _apply(rule, stage, read(rule, found, assessment))
         if outcome is not None and rule.when is not None:
-            facts = _facts(given, stage, scores, unscored)
+            facts = facts or _facts(given, stage, found, assessment)
             outcome = _on_condition(rule, rule.when, outcome, facts)
         if outcome is not None:
             outcomes.append((rule, outcome))
@@ -99,6 +100,9 @@ def evaluate(
         scores=scores,
         unscored=unscored,
         verdicts=assessment.verdicts,
+        covered=assessment.covered,
+        on_request=assessment.on_request,
+        asked=assessment.asked,
         disclaimers=_disclaimers(policy, enforced),
     )
 
@@ -137,15 +141,28 @@ def _apply(rule: Rule, stage: Stage, reading: Reading) -> RuleOutcome | None:
     )
 
 
-def _facts(
-    given: Circumstances,
-    stage: Stage,
-    scores: Mapping[str, float | None],
-    unscored: Mapping[str, str],
-) -> Facts:
-    # A lower bound is no score: whoever fails one of two classifiers must not pass a condition.
-    answered = {category: score for category, score in scores.items() if category not in unscored}
-    return {**facts_of(given), "stage": stage.value, "scores": answered}
+def _facts(given: Circumstances, stage: Stage, found: Found, assessment: Assessment) -> Facts:
+    return {**facts_of(given), "stage": stage.value, "scores": _read_by_all(found, assessment)}
+
+
+def _read_by_all(found: Found, assessment: Assessment) -> dict[str, float]:
+    """Return the highest score of each category, by those who are asked about everything.
+
+    Judges are left out: whether one is asked is another rule's business, and adding a rule
+    must not change what a condition sees. So is a category with an answer missing: a lower
+    bound is no score, or failing one of two classifiers would pass a condition.
+    """
+    known: dict[str, float] = {}
+    for category in assessment.covered:
+        scores = [
+            verdict.score
+            for _, verdict in found.get(category, ())
+            if verdict.classifier not in assessment.asked
+        ]
+        answered = [score for score in scores if score is not None]
+        if len(answered) == len(scores):
+            known[category] = max(answered, default=0.0)
+    return known
 
 
 def _on_condition(
@@ -210,8 +227,10 @@ def _hidden(
     floor = min((band.gte for band in rule.bands if band.action is Action.REDACT), default=0.0)
     if outcome.unavailable or floor <= 0:
         # Nobody could say what to hide, or everything matches: all of it is hidden.
+        own = {} if outcome.unavailable else dict(read_each(rule, found, assessment))
         for index in range(len(assessment.passages)):
-            yield index, _whole(assessment, index, rule), outcome.score or 0.0
+            score = own[index].score if index in own else 0.0
+            yield index, _whole(assessment, index, rule), score or 0.0
         return
     for index, reading in read_each(rule, found, assessment):
         if reading.score is not None and reading.score >= floor:
