@@ -355,6 +355,9 @@ class Decision:
         unscored: Categories with an answer missing, and why; a score that stands in
             `scores` all the same is a lower bound.
         verdicts: What the classifiers said about each passage, scores of 0 left out.
+        covered: Who is asked about everything, by category.
+        on_request: Who is asked only where it is wanted, by category.
+        asked: Who of them was asked about what; see `Assessment`.
         disclaimers: Texts to put behind the reply, in policy order.
     """
 
@@ -373,6 +376,9 @@ class Decision:
     scores: Mapping[str, float | None] = field(default_factory=dict)
     unscored: Mapping[str, str] = field(default_factory=dict)
     verdicts: tuple[tuple[Verdict, ...], ...] = ()
+    covered: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    on_request: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    asked: Mapping[str, frozenset[tuple[int, str]]] = field(default_factory=dict)
     disclaimers: tuple[str, ...] = ()
 
     @property

@@ -5,9 +5,9 @@ decided about how many characters, by which rules and classifiers, for which key
 
 orjson writes canonical JSON about ten times faster than the reference implementation,
 and the same bytes, as long as an entry keeps to this: keys are ASCII, numbers are
-integers below 2^53 or fractions with at most four decimals. The builders in
-`gateway.audit.records` keep to it, by `fraction` and `whole`; a property test holds
-them to the reference.
+integers below 2^53, fractions with at most four decimals, or any between 0.0001 and 1. The
+builders in `gateway.audit.records` keep to it, by `fraction`, `exact` and `whole`; a property
+test holds them to the reference.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from gateway.store.times import now_text
 MAX_BYTES = 32 * 1024
 FORMAT = 1  # goes up when the meaning of a field changes
 
+_LEAST = 0.0001
 _MAX_EXACT = 2**53 - 1  # the largest integer every JSON reader keeps exactly
 _MAX_TEXT = 128  # code points of one string in an entry too large otherwise
 
@@ -136,6 +137,19 @@ def fraction(value: float | None) -> float | int | None:
     rounded = round(value, 4)
     integer = int(rounded)
     return integer if integer == rounded else rounded
+
+
+def exact(score: float) -> float | int:
+    """Return a score with all its digits, so that it reaches what it reached.
+
+    Raises:
+        ValueError: If it is not between 0 and 1.
+    """
+    if not 0 <= score <= 1:
+        raise ValueError("a score is between 0 and 1")
+    if 0 < score < _LEAST:
+        return _LEAST  # smaller ones are written in two ways, and count in none
+    return int(score) if score in (0, 1) else score
 
 
 def whole(value: int | None) -> int | str | None:

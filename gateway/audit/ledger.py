@@ -23,6 +23,7 @@ from typing import Any
 import structlog
 
 from gateway.audit import records
+from gateway.audit.answers import Names, panel_recorded
 from gateway.audit.entry import Entry, Replica
 from gateway.audit.vault import Kept
 from gateway.audit.writer import Admission, Writer
@@ -104,6 +105,7 @@ class Ledger:
             database, _build(), lease_s, monotonic, clock, self._write_unwritten, open_sink
         )
         self.cancelled_as = Outcome.CLIENT_DISCONNECTED
+        self._cast: tuple[Names, Names, str] | None = None  # the last one, and its entry's id
         self._lives: dict[str, _Life] = {}
         self._unwritten: deque[tuple[_Life, Entry]] = deque()
 
@@ -185,8 +187,11 @@ class Ledger:
             AuditUnavailable: If it cannot even be queued.
         """
         life = self._lives[exchange.id]
-        decision_id, entry = records.decided(exchange, decision, life.subject, kept)
-        recorded = Recorded(decision_id, self._append_to(life, entry))
+        panel, unrecorded = self._panel(decision)
+        decision_id, entry = records.decided(exchange, decision, life.subject, kept, panel)
+        recorded = Recorded(decision_id, self._append_to(life, *unrecorded, entry))
+        if unrecorded:
+            recorded.durable.add_done_callback(self._panel_heard)
         exchange.decisions.append(decision)
         exchange.decision_ids.append(decision_id)
         return recorded
@@ -202,10 +207,25 @@ class Ledger:
         own = (life.from_seq for life in self._lives.values() if life.replica.id == replica)
         await self._writer.beat(min(own, default=self._writer.next_seq))
 
-    def _append_to(self, life: _Life, entry: Entry) -> asyncio.Future[None]:
+    def _panel(self, decision: Decision) -> tuple[str | None, list[Entry]]:
+        """Return the id of the entry that says who answered; and the entry, if it is new."""
+        if not decision.covered and not decision.on_request:
+            return None, []
+        known = self._cast
+        if known and known[0] is decision.covered and known[1] is decision.on_request:
+            return known[2], []
+        entry = panel_recorded(decision.covered, decision.on_request)
+        self._cast = (decision.covered, decision.on_request, entry.id)
+        return entry.id, [entry]
+
+    def _panel_heard(self, done: asyncio.Future[None]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._cast = None  # the next decision brings it again
+
+    def _append_to(self, life: _Life, *entries: Entry) -> asyncio.Future[None]:
         if life.replica is not self._writer.replica:
             raise AuditUnavailable("this request was declared lost in the decision log")
-        done = self._writer.put(entry, admission=life.admission)
+        done = self._writer.put(*entries, admission=life.admission)
         done.add_done_callback(partial(_heard, life))
         return done
 

@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 from classifiers.types import Receipt
+from gateway.audit.answers import taken_on
 from gateway.audit.entry import Entry, fraction, new_id, whole
 from gateway.audit.vault import Kept
 from gateway.errors import AuditUnavailable, GatewayError
@@ -71,7 +72,11 @@ def admitted(exchange: Exchange, subject: str | None) -> Entry:
 
 
 def decided(
-    exchange: Exchange, decision: Decision, subject: str | None, kept: Kept | None = None
+    exchange: Exchange,
+    decision: Decision,
+    subject: str | None,
+    kept: Kept | None = None,
+    panel: str | None = None,
 ) -> tuple[str, Entry]:
     """A decision was taken; nothing may act on it before this is durable.
 
@@ -80,6 +85,7 @@ def decided(
         decision: What was decided.
         subject: The end user's pseudonym.
         kept: The content that is written with it.
+        panel: The id of the entry that says who was there to answer.
 
     Returns:
         The decision's id, `dec_` and the 32 hex digits of the entry's id; and the entry.
@@ -104,6 +110,7 @@ def decided(
         for category, score in decision.scores.items()
         if score != 0
     ]
+    body.update(taken_on(exchange, decision, panel))
     if kept:
         body["content"] = [dict(each) for each in kept.named]
     return decision_id, Entry(
