@@ -31,15 +31,21 @@ def apply(policy: Policy, given: Circumstances, now: datetime) -> Policy:
     exceptions: dict[str, list[PolicyException]] = {}
     for each in policy.exceptions:
         exceptions.setdefault(each.rule, []).append(each)
-    rules = [
-        _narrowed(rule, exceptions.get(rule.id, []), given, tags, now)
-        for rule in policy.rules
-        if rule.scope is EVERYBODY or rule.scope.covers(given)
-    ]
+    rules = []
+    for rule in policy.rules:
+        if rule.scope is EVERYBODY or rule.scope.covers(given):
+            mine = exceptions.get(rule.id, [])
+            if mine or rule.mode is Mode.CANARY or (tags and _is_translated(rule)):
+                rule = _narrowed(rule, mine, given, tags, now)
+            rules.append(rule)
     if len(rules) == len(policy.rules) and all(map(_same, rules, policy.rules)) and not tags:
         return policy
     spoken = {name: {"": in_language(words, tags)} for name, words in policy.disclaimers.items()}
     return replace(policy, rules=tuple(rules), disclaimers=spoken)
+
+
+def _is_translated(rule: Rule) -> bool:
+    return len(rule.user_messages) > 1 or len(rule.developer_messages) > 1
 
 
 def _same(one: Rule, other: Rule) -> bool:
@@ -75,7 +81,7 @@ def _narrowed(
         rule = replace(rule, mode=Mode.ENFORCE if chosen else Mode.SHADOW)
     if exceptions and (granted := in_force(rule, exceptions, given, now)):
         rule = _capped(rule, granted)
-    if tags and (len(rule.user_messages) > 1 or len(rule.developer_messages) > 1):
+    if tags and _is_translated(rule):
         rule = replace(
             rule,
             user_message=in_language(rule.user_messages, tags),

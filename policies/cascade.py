@@ -161,7 +161,9 @@ def read(rule: Rule, found: Found, assessment: Assessment) -> Reading:
     if everywhere and not rule.rungs:
         whole = Reading()
         heard = found.get(rule.category, ())
-        whole.hear([verdict for _, verdict in heard if counts(rule, verdict, assessment)])
+        if rule.classifiers or assessment.asked:
+            heard = [pair for pair in heard if counts(rule, pair[1], assessment)]
+        whole.hear([verdict for _, verdict in heard])
         return whole
     whole = Reading(score=None)
     told = 0

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 
 class AgeGroup(StrEnum):
@@ -68,11 +68,11 @@ class Scope:
     def covers(self, given: Circumstances) -> bool:
         """Return whether `given` is within the scope: every field has to agree."""
         return (
-            _names(self.projects, given.project)
-            and _names(self.tiers, given.tier)
-            and _names(self.age_groups, given.age_group.value)
-            and _names(self.endpoints, given.endpoint)
-            and _names(self.models, given.model)
+            (self.projects is None or _names(self.projects, given.project))
+            and (self.tiers is None or _names(self.tiers, given.tier))
+            and (self.age_groups is None or given.age_group in self.age_groups)
+            and (self.endpoints is None or given.endpoint in self.endpoints)
+            and (self.models is None or _names(self.models, given.model))
             and (self.locales is None or any(_speaks(tag, given.locale) for tag in self.locales))
         )
 
@@ -80,14 +80,16 @@ class Scope:
 EVERYBODY = Scope()
 
 
+@lru_cache(maxsize=1024)
 def language_tags(locale: str) -> tuple[str, ...]:
     """Return a BCP 47 tag and the broader ones that stand for it: `de-at`, `de`."""
     parts = locale.casefold().replace("_", "-").split("-")
     return tuple("-".join(parts[:count]) for count in range(len(parts), 0, -1)) if locale else ()
 
 
-def _names(patterns: Iterable[str] | None, name: str) -> bool:
-    return patterns is None or any(
+@lru_cache(maxsize=4096)
+def _names(patterns: tuple[str, ...], name: str) -> bool:
+    return any(
         pattern in ("*", name) or ("*" in pattern and fnmatchcase(name, _literal(pattern)))
         for pattern in patterns
     )

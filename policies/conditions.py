@@ -56,10 +56,16 @@ class ConditionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled condition; two are equal if their texts are."""
+    """A compiled condition; two are equal if their texts are.
+
+    Attributes:
+        text: As it was written.
+        uses: Which of `VARIABLES` it may look at.
+    """
 
     text: str
     _program: Any = field(repr=False, compare=False)
+    uses: tuple[str, ...] = field(repr=False, compare=False)
 
     def holds(self, facts: Mapping[str, object]) -> bool | None:
         """Return whether it holds, or None if that cannot be told.
@@ -67,8 +73,9 @@ class Condition:
         Args:
             facts: A value for each of `VARIABLES`; see `facts_of`.
         """
+        used = {name: facts[name] for name in self.uses if name in facts}
         try:
-            answer = self._program.eval(data=facts)
+            answer = self._program.eval(data=used)
         except RuntimeError:  # it ran for too long
             return None
         return bool(answer.value()) if answer.type() == cel.Type.BOOL else None
@@ -90,7 +97,10 @@ def compile_condition(text: str) -> Condition:
     if program.return_type() != cel.Type.BOOL:
         kind = str(program.return_type().name()).lower()
         raise ConditionError(f"a condition is either true or false; this is of type {kind}")
-    return Condition(text, program)
+    words = set(_WORD.findall(text))
+    # By the last part of the name alone: one too many costs a little, and none is left out.
+    uses = tuple(name for name in VARIABLES if name.rpartition(".")[2] in words)
+    return Condition(text, program, uses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,7 @@ def _environment() -> cel.Env:
     return cel.NewEnv(variables=VARIABLES)
 
 
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PLACE = re.compile(r"<input>:(\d+):(\d+): (.*)")
 _UNKNOWN = re.compile(r"undeclared reference to '\.?([^']*)'")
 

@@ -12,6 +12,7 @@ it does. If it cannot be told, that is a missing answer too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -43,7 +44,6 @@ from policies.types import (
 )
 
 Found = Mapping[str, list[tuple[int, Verdict]]]  # by category: passage and verdict
-Facts = Mapping[str, object]  # what a condition may look at
 Outcome = tuple[Rule, RuleOutcome]
 
 
@@ -67,17 +67,7 @@ def evaluate(
     """
     found = by_category(assessment)
     scores, unscored = _scores(found, assessment)
-    outcomes: list[Outcome] = []
-    facts: Facts = {}
-    for rule in policy.rules_at[stage]:
-        if _silent(rule, found, assessment):
-            continue
-        outcome = _apply(rule, stage, read(rule, found, assessment))
-        if outcome is not None and rule.when is not None:
-            facts = facts or _facts(given, stage, found, assessment)
-            outcome = _on_condition(rule, rule.when, outcome, facts)
-        if outcome is not None:
-            outcomes.append((rule, outcome))
+    outcomes = list(_outcomes(policy, stage, found, assessment, given))
     enforced = [pair for pair in outcomes if not pair[1].shadow]
     action = max((outcome.action for _, outcome in enforced), default=Action.ALLOW)
     determining = [
@@ -107,9 +97,37 @@ def evaluate(
     )
 
 
-def _silent(rule: Rule, found: Found, assessment: Assessment) -> bool:
-    """Return whether everyone was asked and nobody had anything to say: the usual case."""
-    return rule.quiet and rule.category not in found and asked_everywhere(rule, assessment)
+def _outcomes(
+    policy: Policy, stage: Stage, found: Found, assessment: Assessment, given: Circumstances
+) -> Iterator[Outcome]:
+    """Yield what each rule of the stage calls for, if it calls for anything."""
+    highest = {category: _highest(pairs) for category, pairs in found.items()}
+    readings: dict[object, Reading] = {}  # rules that listen to the same answers read them once
+    asking = _Asking(given, stage, found, assessment)
+    for rule in policy.rules_at[stage]:
+        # The usual case: everyone was asked, and nobody said enough for this rule.
+        if highest.get(rule.category, 0.0) < rule.least and asked_everywhere(rule, assessment):
+            continue
+        heard = (rule.category, rule.classifiers, rule.rungs)
+        reading = readings.get(heard)
+        if reading is None:
+            reading = readings[heard] = read(rule, found, assessment)
+        outcome = _apply(rule, stage, reading)
+        if outcome is not None and rule.when is not None:
+            outcome = _on_condition(rule, outcome, stage, asking.of(rule.when, outcome))
+        if outcome is not None:
+            yield rule, outcome
+
+
+def _highest(pairs: list[tuple[int, Verdict]]) -> float:
+    """Return the highest score that anybody gave; whatever a missing one is, it may be higher."""
+    highest = 0.0
+    for _, verdict in pairs:
+        if verdict.score is None:
+            return math.inf
+        if verdict.score > highest:
+            highest = verdict.score
+    return highest
 
 
 def _apply(rule: Rule, stage: Stage, reading: Reading) -> RuleOutcome | None:
@@ -120,9 +138,9 @@ def _apply(rule: Rule, stage: Stage, reading: Reading) -> RuleOutcome | None:
     matched = band.action if band else Action.ALLOW
     # A missing answer is not a low score: an attacker who can crash or time out one
     # classifier must not thereby pass it. Nor may it hide what another one saw.
-    fallback = max(
-        (_fallback(rule, stage, reason) for reason in reading.missing), default=Action.ALLOW
-    )
+    fallback = Action.ALLOW
+    for reason in reading.missing:
+        fallback = max(fallback, _fallback(rule, stage, reason))
     blind = band is None or fallback > matched or fallback == matched == Action.REDACT
     return RuleOutcome(
         rule=rule.id,
@@ -141,8 +159,28 @@ def _apply(rule: Rule, stage: Stage, reading: Reading) -> RuleOutcome | None:
     )
 
 
-def _facts(given: Circumstances, stage: Stage, found: Found, assessment: Assessment) -> Facts:
-    return {**facts_of(given), "stage": stage.value, "scores": _read_by_all(found, assessment)}
+class _Asking:
+    """Asks the conditions of the rules at one stage; each once, if it is the same for all."""
+
+    def __init__(
+        self, given: Circumstances, stage: Stage, found: Found, assessment: Assessment
+    ) -> None:
+        self._asked = given, stage, found, assessment
+        self._facts: dict[str, object] = {}
+        self._answers: dict[str, bool | None] = {}
+
+    def of(self, when: Condition, outcome: RuleOutcome) -> bool | None:
+        """Return whether a condition holds for a rule, None if that cannot be told."""
+        if not self._facts:
+            given, stage, found, assessment = self._asked
+            self._facts = {**facts_of(given), "stage": stage.value}
+            self._facts["scores"] = _read_by_all(found, assessment)
+        if "score" in when.uses:  # its own, so another one for each rule
+            own = {} if outcome.missing else {"score": outcome.score}
+            return when.holds({**self._facts, **own})
+        if when.text not in self._answers:
+            self._answers[when.text] = when.holds(self._facts)
+        return self._answers[when.text]
 
 
 def _read_by_all(found: Found, assessment: Assessment) -> dict[str, float]:
@@ -166,16 +204,14 @@ def _read_by_all(found: Found, assessment: Assessment) -> dict[str, float]:
 
 
 def _on_condition(
-    rule: Rule, when: Condition, outcome: RuleOutcome, facts: Facts
+    rule: Rule, outcome: RuleOutcome, stage: Stage, holds: bool | None
 ) -> RuleOutcome | None:
     """Return what is left of an outcome once the rule's condition was asked."""
-    own = {} if outcome.missing else {"score": outcome.score}
-    holds = when.holds({**facts, **own})
     if holds is not None:
         return outcome if holds else None
     if not outcome.missing and _band(rule, outcome.score or 0.0) is None:
         return outcome  # acquitted: it calls for nothing, whatever the condition is
-    fallback = rule.on_unavailable.get(Stage(str(facts["stage"])), Action.BLOCK)
+    fallback = rule.on_unavailable.get(stage, Action.BLOCK)
     return replace(
         outcome,
         action=max(outcome.action, fallback),
@@ -193,8 +229,11 @@ def _fallback(rule: Rule, stage: Stage, reason: str) -> Action:
 
 def _band(rule: Rule, score: float) -> Band | None:
     """Return the strictest band that the score reaches; the higher one among equals."""
-    reached = [band for band in rule.bands if score >= band.gte]
-    return max(reached, key=lambda band: (band.action, band.gte), default=None)
+    best: Band | None = None
+    for band in rule.bands:  # the highest first
+        if score >= band.gte and (best is None or band.action > best.action):
+            best = band
+    return best
 
 
 def _disclaimers(policy: Policy, enforced: list[Outcome]) -> tuple[str, ...]:

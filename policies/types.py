@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -135,7 +136,7 @@ class Rule:
         developer_message: What the application's developer is told.
         user_messages: The former by language.
         developer_messages: The latter by language.
-        quiet: Whether it calls for nothing where nobody found anything; derived.
+        least: The lowest score that could make it do, or ask, anything; derived.
     """
 
     id: str
@@ -159,13 +160,13 @@ class Rule:
     developer_message: str = ""
     user_messages: Words = field(default_factory=dict)
     developer_messages: Words = field(default_factory=dict)
-    quiet: bool = field(init=False, repr=False, compare=False)
+    least: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Note once what every decision asks."""
-        at_zero = any(band.gte <= 0 for band in self.bands)
-        in_doubt = any(rung.escalate_at <= 0 for rung in self.rungs[:1])
-        object.__setattr__(self, "quiet", not at_zero and not in_doubt)
+        starts = [band.gte for band in self.bands]
+        starts += [rung.escalate_at for rung in self.rungs[:1]]
+        object.__setattr__(self, "least", min(starts, default=math.inf))
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,15 +269,15 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Sort the rules by stage once, because every decision asks for them."""
-        by_stage = {
-            stage: tuple(rule for rule in self.rules if stage in rule.stages) for stage in Stage
-        }
-        choosy = {
-            stage: tuple(rule for rule in rules if rule.classifiers or rule.rungs)
-            for stage, rules in by_stage.items()
-        }
-        object.__setattr__(self, "rules_at", by_stage)
-        object.__setattr__(self, "choosy_at", choosy)
+        by_stage: dict[Stage, list[Rule]] = {stage: [] for stage in Stage}
+        choosy: dict[Stage, list[Rule]] = {stage: [] for stage in Stage}
+        for rule in self.rules:
+            for stage in rule.stages:
+                by_stage[stage].append(rule)
+                if rule.classifiers or rule.rungs:
+                    choosy[stage].append(rule)
+        for name, found in (("rules_at", by_stage), ("choosy_at", choosy)):
+            object.__setattr__(self, name, {stage: tuple(each) for stage, each in found.items()})
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ def asked(chance):
     return circumstances(chance), a_world(chance)
 
 
+@settings(deadline=None)
 @given(SEEDS, STAGES)
 def test_the_order_of_rules_never_matters(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
@@ -49,6 +50,7 @@ def test_the_order_of_rules_never_matters(chance, stage):
     assert set(other.redactions) == set(one.redactions)
 
 
+@settings(deadline=None)
 @given(SEEDS, STAGES)
 def test_adding_a_rule_never_makes_a_decision_milder(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
@@ -60,6 +62,7 @@ def test_adding_a_rule_never_makes_a_decision_milder(chance, stage):
     assert after.action >= before.action
 
 
+@settings(deadline=None)
 @given(SEEDS, STAGES)
 def test_an_exception_never_makes_a_decision_stricter(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
@@ -71,6 +74,7 @@ def test_an_exception_never_makes_a_decision_stricter(chance, stage):
     assert after.action <= before.action
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_an_exception_touches_nothing_outside_its_time_its_scope_and_its_rule(chance):
     policy, (who, _) = a_policy(chance), asked(chance)
@@ -90,6 +94,7 @@ def test_an_exception_touches_nothing_outside_its_time_its_scope_and_its_rule(ch
             assert rule.exception in {each.id for each in mine}
 
 
+@settings(deadline=None)
 @given(SEEDS, STAGES)
 def test_a_rule_that_is_not_exemptible_decides_as_if_there_were_no_exceptions(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
@@ -126,7 +131,7 @@ def an_override(chance, old):
 TRIED, PASSED = [], []
 
 
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 @given(SEEDS, STAGES)
 def test_an_override_that_passes_for_a_locked_rule_never_decides_milder(chance, stage):
     old = replace(a_rule(chance, "r"), locked=True)
@@ -156,6 +161,7 @@ def test_the_law_of_locks_was_tried_on_overrides_that_pass():
     assert len(PASSED) > len(TRIED) / 20  # or the test above shows nothing
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_narrowing_twice_is_narrowing_once(chance):
     policy, (who, _) = a_policy(chance), asked(chance)
@@ -165,6 +171,7 @@ def test_narrowing_twice_is_narrowing_once(chance):
     assert apply(once, who, NOW) == once
 
 
+@settings(deadline=None)
 @given(SEEDS, STAGES)
 def test_a_canary_of_0_is_a_shadow_and_one_of_100_enforces(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
@@ -177,6 +184,7 @@ def test_a_canary_of_0_is_a_shadow_and_one_of_100_enforces(chance, stage):
     assert with_mode(Mode.CANARY, 100) == with_mode(Mode.ENFORCE)
 
 
+@settings(deadline=None)
 @given(SEEDS, STAGES)
 def test_a_shadow_never_changes_what_is_decided(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
@@ -190,6 +198,7 @@ def test_a_shadow_never_changes_what_is_decided(chance, stage):
     )
 
 
+@settings(deadline=None)
 @given(SEEDS, STAGES, st.sampled_from(["r1", "r2"]))
 def test_failing_a_classifier_never_helps_where_that_blocks(chance, stage, name):
     policy, (who, world) = a_policy(chance), asked(chance)
@@ -300,7 +309,7 @@ def shuffled(chance, value):
     return [shuffled(chance, each) for each in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(SEEDS)
 def test_the_digest_ignores_the_order_of_keys_and_defaults_that_are_written(chance):
     document = copied(WHOLE)

@@ -35,7 +35,7 @@ def recorded_of(decision, given, now, casts):
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(SEEDS)
 def test_replaying_under_the_same_policy_flips_nothing(chance):
     policy, casts, kept = a_policy(chance), {}, []
@@ -50,7 +50,7 @@ def test_replaying_under_the_same_policy_flips_nothing(chance):
             assert found == (decision.action, decision.determining_rules)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(SEEDS)
 def test_what_is_remembered_is_what_would_be_decided_anew(chance):
     recording, trying = a_policy(chance), a_policy(chance)

@@ -43,7 +43,7 @@ def written(entry):
     return json.loads(encoded)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(SEEDS)
 def test_replaying_what_was_written_under_the_same_policy_flips_nothing(chance):
     policy, given, world = a_policy(chance), circumstances(chance), a_world(chance)
