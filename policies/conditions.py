@@ -121,7 +121,7 @@ class _Assumption:
 
 def assumed(text: str, answer: bool | None) -> Condition:
     """Return a condition that gives this answer whatever it is asked, to compare policies."""
-    return Condition(text, _Assumption(answer))
+    return Condition(text, _Assumption(answer), ("score",))  # so that each rule asks its own
 
 
 def facts_of(given: Circumstances) -> dict[str, object]:
