@@ -51,7 +51,9 @@ def test_replaying_what_was_written_under_the_same_policy_flips_nothing(chance):
     for stage in Stage:
         decision = decided(policy, given, NOW, stage, world)
         panel = written(panel_recorded(decision.covered, decision.on_request))
-        _, entry = records.decided(exchange(policy, given), decision, given.end_user, panel=panel["id"])
+        _, entry = records.decided(
+            exchange(policy, given), decision, given.end_user, panel=panel["id"]
+        )
         body = written(entry)
         recorded = Recorded(
             body["request"]["id"],
