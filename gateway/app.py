@@ -19,7 +19,10 @@ from gateway.api import policies as policies_api
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
 from gateway.api.services import Services
+from gateway.audit.heads import open_heads
 from gateway.audit.ledger import Ledger
+from gateway.audit.log_key import read_or_create_key
+from gateway.audit.log_tree import LogTree
 from gateway.audit.master_keys import open_master_keys
 from gateway.audit.sweeper import Sweeper
 from gateway.audit.vault import Vault
@@ -88,7 +91,9 @@ async def open_services(
         database = Database(settings.resolved_database_url)
         stack.push_async_callback(database.aclose)
         await database.migrate()
+        log_tree = _open_log_tree(settings, database, stack)
         ledger = await _open_ledger(settings, database, stack)
+        await log_tree.start()
         model = runner if runner is not None else await asyncio.to_thread(open_runner, settings)
         stack.push_async_callback(model.aclose)
         panel = await _open_panel(settings, model, stack)
@@ -102,6 +107,7 @@ async def open_services(
             settings=settings,
             database=database,
             ledger=ledger,
+            log_tree=log_tree,
             identity=_open_identity(settings, database),
             limits=limits,
             enforcement=enforcement,
@@ -136,6 +142,14 @@ def open_runner(settings: Settings) -> Runner:
     from model_runner.local import load_local  # imports torch: only where it is needed
 
     return load_local(settings.model, cache)
+
+
+def _open_log_tree(settings: Settings, database: Database, stack: AsyncExitStack) -> LogTree:
+    """Return the log's tree, which is closed after the ledger: that writes to the last."""
+    key = read_or_create_key(settings.resolved_log_key)
+    log_tree = LogTree(database, key, open_heads(settings.resolved_head_keeper, settings.home))
+    stack.push_async_callback(log_tree.aclose)
+    return log_tree
 
 
 async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitStack) -> Ledger:

@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from classifiers.panel import DOWN
 from classifiers.standing import Standing, State
+from gateway.audit.log_tree import LogTree
+from gateway.audit.publisher import Wrong
 from policies.footing import Footing
 from policies.types import Action, Decision, Stage
 
@@ -47,6 +49,21 @@ class Metrics:
         self.policy_stale = Gauge(
             "ostiary_policy_stale",
             "1 while the policy file on disk is refused and the last good one is in force.",
+            registry=registry,
+        )
+
+        self._count_log(registry)
+
+    def _count_log(self, registry: CollectorRegistry) -> None:
+        self._alarm = Gauge(
+            "ostiary_log_alarm",
+            "1 while the decision log is not what was signed, by what is wrong.",
+            ["wrong"],
+            registry=registry,
+        )
+        self._signed = Gauge(
+            "ostiary_log_checkpoint_size",
+            "Entries under the last checkpoint that this replica signed.",
             registry=registry,
         )
 
@@ -138,6 +155,13 @@ class Metrics:
         for footing in rungs:
             for classifier in footing.active or ("none",):
                 self._active.labels(footing.rule, classifier).set(1)
+
+    def log(self, tree: LogTree) -> None:
+        """Note whether the log is intact, and how far it is signed."""
+        wrong = tree.alarm and tree.alarm.wrong
+        for kind in Wrong:
+            self._alarm.labels(kind.value).set(kind is wrong)
+        self._signed.set(tree.head.size if tree.head else 0)
 
     def tokens(self, input_tokens: int, output_tokens: int) -> None:
         """Count the tokens of one reply."""

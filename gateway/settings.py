@@ -124,6 +124,20 @@ class Settings(BaseSettings):
         bool,
         Field(description="Send callers the raw chain of thought, judged like output."),
     ] = False
+    log_key: Annotated[
+        str,
+        Field(
+            description="A file with the key that signs the log's checkpoints; empty means "
+            "`<home>/keys/log`, made at the first start."
+        ),
+    ] = ""
+    head_keeper: Annotated[
+        str,
+        Field(
+            description="A directory or a database's URL where signed checkpoints are kept apart "
+            "from the log; empty means `<home>/heads`."
+        ),
+    ] = ""
     max_body_bytes: Annotated[
         int, Field(gt=0, description="Largest request body that is read, bytes.")
     ] = 8 * 1024 * 1024
@@ -198,11 +212,24 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database URL with its async driver named."""
-        url = self.database_url or f"sqlite:///{self.home.resolve() / 'ostiary.db'}"
-        scheme, _, rest = url.partition("://")
-        drivers = {
-            "sqlite": "sqlite+aiosqlite",
-            "postgres": "postgresql+asyncpg",
-            "postgresql": "postgresql+asyncpg",
-        }
-        return f"{drivers.get(scheme, scheme)}://{rest}"
+        return _with_driver(self.database_url or f"sqlite:///{self.home.resolve() / 'ostiary.db'}")
+
+    @property
+    def resolved_head_keeper(self) -> str:
+        """The head-keeper's directory, or its URL with the async driver named."""
+        return _with_driver(self.head_keeper) if "://" in self.head_keeper else self.head_keeper
+
+    @property
+    def resolved_log_key(self) -> Path:
+        """The file of the key that signs checkpoints."""
+        return Path(self.log_key) if self.log_key else self.home / "keys" / "log"
+
+
+def _with_driver(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    drivers = {
+        "sqlite": "sqlite+aiosqlite",
+        "postgres": "postgresql+asyncpg",
+        "postgresql": "postgresql+asyncpg",
+    }
+    return f"{drivers.get(scheme, scheme)}://{rest}"

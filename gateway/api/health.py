@@ -47,6 +47,7 @@ async def readyz(request: Request) -> Response:
         "model": await services.pipeline.runner.ready(),
         "accepting": not services.draining,
         "classifiers": not any(footing.stops for footing in rungs),
+        "log_intact": services.log_tree.alarm is None,
     }
     body = {
         "status": "ready" if all(checks.values()) else "not ready",
@@ -63,6 +64,7 @@ async def readyz(request: Request) -> Response:
             {"id": each.id, "version": each.version, "digest": each.digest}
             for each in policy.book.policies.values()
         ],
+        "log": _log(services),
         "classifiers": [_standing(each) for each in standing],
         "rungs": [_footing(footing) for footing in rungs],
         "degraded": [
@@ -72,6 +74,16 @@ async def readyz(request: Request) -> Response:
         ],
     }
     return json_response(body, 200 if all(checks.values()) else 503, {})
+
+
+def _log(services: Services) -> dict[str, Any]:
+    tree = services.log_tree
+    head = tree.head
+    return {
+        "key": tree.verifier_key,
+        "checkpoint": head and {"origin": head.origin, "size": head.size},
+        "alarm": tree.alarm and {"wrong": tree.alarm.wrong.value, "detail": tree.alarm.detail},
+    }
 
 
 def _footings(services: Services, standing: tuple[Standing, ...]) -> tuple[Footing, ...]:
@@ -107,6 +119,7 @@ async def metrics(request: Request) -> Response:
     services = services_of(request)
     services.metrics.in_flight.set(services.in_flight)
     services.metrics.policy_stale.set(1 if services.policies.refused else 0)
+    services.metrics.log(services.log_tree)
     standing = services.panel.standing()
     services.metrics.panel(standing, _footings(services, standing))
     return Response(services.metrics.render(), 200, media_type=CONTENT_TYPE)

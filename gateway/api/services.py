@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from classifiers.panel import Panel
 from gateway.audit.ledger import Ledger
+from gateway.audit.log_tree import LogTree
 from gateway.audit.vault import Vault
 from gateway.enforcement import Enforcement
 from gateway.identity import Identity
@@ -29,6 +30,7 @@ class Services:
         settings: As read at start.
         database: For readiness; queries go through the parts that own them.
         ledger: The decision log.
+        log_tree: Its Merkle tree and signed checkpoints.
         identity: API key -> principal.
         limits: Quotas.
         enforcement: Where end users stand.
@@ -46,6 +48,7 @@ class Services:
     settings: Settings
     database: Database
     ledger: Ledger
+    log_tree: LogTree
     identity: Identity
     limits: Limits
     enforcement: Enforcement

@@ -19,6 +19,7 @@ from typing import Any
 import orjson
 from uuid_utils import uuid7
 
+from gateway.audit.projection import project_of, request_of
 from gateway.store.content import NOTHING, Sealed
 from gateway.store.entries import EntryRow
 from gateway.store.times import now_text
@@ -86,6 +87,24 @@ class Entry:
         Raises:
             ValueError: If the body holds what JSON cannot, or more than fits.
         """
+        return _encoded(self._document(replica, replica_seq))
+
+    def row(self, replica: Replica, replica_seq: int) -> EntryRow:
+        """Return the entry as the store takes it. Raises as `canonical` does."""
+        document = self._document(replica, replica_seq)
+        return EntryRow(
+            self.id,
+            self.type,
+            self.recorded_at,
+            request_of(document),
+            project_of(document),
+            replica.id,
+            replica_seq,
+            self.terminal,
+            _encoded(document),
+        )
+
+    def _document(self, replica: Replica, replica_seq: int) -> dict[str, Any]:
         document = {
             **self.body,
             "format": FORMAT,
@@ -94,22 +113,12 @@ class Entry:
             "replica": {"build": replica.build, "id": replica.id, "seq": replica_seq},
             "type": self.type,
         }
-        encoded = _dumps(document)
-        return encoded if len(encoded) <= MAX_BYTES else _shrunk(document)
-
-    def row(self, replica: Replica, replica_seq: int) -> EntryRow:
-        """Return the entry as the store takes it. Raises as `canonical` does."""
-        return EntryRow(
-            self.id,
-            self.type,
-            self.recorded_at,
-            self.request_id,
-            self.project,
-            replica.id,
-            replica_seq,
-            self.terminal,
-            self.canonical(replica, replica_seq),
-        )
+        # INVARIANT: each column follows from the bytes that are hashed.
+        if self.project is not None and project_of(document) != self.project:
+            document["project"] = self.project
+        if self.request_id is not None and request_of(document) != self.request_id:
+            document["request"] = {**(document.get("request") or {}), "id": self.request_id}
+        return document
 
 
 def row_apart(entry: Entry, writer: str) -> EntryRow:
@@ -157,6 +166,11 @@ def whole(value: int | None) -> int | str | None:
     if value is None or -_MAX_EXACT <= value <= _MAX_EXACT:
         return value
     return str(value)
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    encoded = _dumps(document)
+    return encoded if len(encoded) <= MAX_BYTES else _shrunk(document)
 
 
 def _dumps(document: Mapping[str, Any]) -> bytes:

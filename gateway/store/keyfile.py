@@ -30,15 +30,20 @@ def read_or_create(path: Path) -> bytes:
 def ensure_file(path: Path) -> None:
     """Make a file with 32 random bytes where there is none, as `read_or_create` does."""
     if not path.exists():
-        _create(path)
+        create(path, secrets.token_bytes(SECRET_SIZE))
 
 
-def _create(path: Path) -> None:
+def create(path: Path, content: bytes) -> None:
+    """Make a secret file (0600, directory 0700); one that is there stays as it is.
+
+    Raises:
+        OSError: If it cannot be made.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(SECRET_SIZE))
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.link(draft, path)  # whole or not at all; fails if another process was first

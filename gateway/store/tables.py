@@ -68,6 +68,28 @@ Index(
     postgresql_where=text("terminal"),
 )
 
+# The Merkle trees over the log, one per shard. Triggers let both tables only grow.
+audit_trees = Table(
+    "audit_trees",
+    metadata,
+    Column("shard", String(16), primary_key=True),
+    Column("first_seq", BigInteger(), nullable=False),
+    Column("size", BigInteger(), nullable=False),
+    Column("last_seq", BigInteger(), nullable=False),
+    Column("checkpoint_size", BigInteger(), nullable=False),
+    Column("checkpoint", LargeBinary()),  # a signed note
+)
+audit_tiles = Table(
+    "audit_tiles",
+    metadata,
+    Column("shard", String(16), primary_key=True),
+    Column("level", Integer(), primary_key=True, autoincrement=False),
+    Column("number", BigInteger(), primary_key=True, autoincrement=False),
+    Column("first_seq", BigInteger()),  # of the entry of its first leaf; at level 0 only
+    Column("hashes", LargeBinary(), nullable=False),  # 1 to 256, 32 bytes each
+)
+Index("ix_audit_tiles_first_seq", audit_tiles.c.first_seq)
+
 # Moments here are Unix seconds by the database's clock, which all replicas share.
 replicas = Table(
     "replicas",

@@ -1,0 +1,112 @@
+"""The background of the log: entries -> tree -> signed checkpoint, once a second.
+
+Every replica runs it; the database lets one at a time do each step. While the alarm is
+raised nothing is signed, `/readyz` answers 503 and says why, and the metrics show it.
+Requests that come nonetheless are served and recorded as before: the harm is done, what is
+recorded now stays provable against the checkpoints of before, and if a log that does not
+fit stopped every gateway, an old backup would be the way to switch them off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from gateway.audit.checkpoint import Checkpoint
+from gateway.audit.heads import HeadKeeper
+from gateway.audit.integrator import Integrator
+from gateway.audit.publisher import Alarm, LogAlarm, Publisher, Wrong
+from gateway.audit.scrub import Scrubber
+from gateway.errors import StoreUnavailable
+from gateway.notes import SigningKey
+from gateway.store.session import Database
+
+PERIOD_S = 1.0
+_FIRST_TILES = 16  # checked before the first signature: some four thousand entries
+
+log = structlog.get_logger(__name__)
+
+
+class LogTree:
+    """Keeps the tree of a log and its checkpoints up with the log.
+
+    Args:
+        database: Migrated.
+        key: Signs checkpoints.
+        heads: Where they are kept apart; closed with this.
+        period_s: How often, seconds.
+
+    Attributes:
+        alarm: Why nothing is signed, or None.
+        head: The checkpoint this replica signed last, or None.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        key: SigningKey,
+        heads: HeadKeeper,
+        period_s: float = PERIOD_S,
+    ):
+        self.verifier_key = str(key.verifier)
+        self.alarm: Alarm | None = None
+        self.head: Checkpoint | None = None
+        self._integrator = Integrator(database)
+        self._publisher = Publisher(database, key, heads)
+        self._scrubber = Scrubber(database)
+        self._heads = heads
+        self._period_s = period_s
+        self._to_scrub = _FIRST_TILES
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Run passes until `aclose`."""
+        self._task = asyncio.create_task(self._run(), name="log-tree")
+
+    async def aclose(self) -> None:
+        """Add and sign what is there, and stop."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            with suppress(StoreUnavailable):
+                await self.turn()
+        await self._heads.aclose()
+
+    async def turn(self) -> None:
+        """Do one pass. Sets or clears the alarm.
+
+        Raises:
+            StoreUnavailable: If the database cannot be used; that is no alarm.
+        """
+        await self._integrator.integrate()
+        try:
+            while self._to_scrub > 0 and await self._scrubber.step():
+                self._to_scrub -= 1
+            self._to_scrub = 1
+            signed = await self._publisher.publish()
+        except LogAlarm as raised:
+            self._raise(raised.alarm)
+        except OSError as error:
+            detail = f"the head-keeper cannot be used: {type(error).__name__}"
+            self._raise(Alarm(Wrong.NO_KEEPER, detail))
+        else:
+            self.head = signed[-1] if signed else self.head
+            if self.alarm is not None:
+                log.warning("log_alarm_cleared", wrong=self.alarm.wrong.value)
+            self.alarm = None
+
+    def _raise(self, alarm: Alarm) -> None:
+        if alarm != self.alarm:
+            log.error("log_alarm_raised", wrong=alarm.wrong.value, detail=alarm.detail)
+        self.alarm = alarm
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.turn()
+            except StoreUnavailable as error:
+                log.warning("log_tree_delayed", error=str(error))
+            await asyncio.sleep(self._period_s)
