@@ -19,6 +19,7 @@ from gateway.api import policies as policies_api
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
 from gateway.api.services import Services
+from gateway.audit.expiry import Expiry
 from gateway.audit.heads import open_heads
 from gateway.audit.ledger import Ledger
 from gateway.audit.log_key import read_or_create_key
@@ -101,6 +102,9 @@ async def open_services(
         enforcement = Enforcement(database)
         stack.push_async_callback(enforcement.aclose)
         vault = open_vault(settings, database)
+        expiry = Expiry(database, settings.content_days, settings.reasoning_days)
+        expiry.start()
+        stack.push_async_callback(expiry.aclose)
         limits = open_limits(settings.redis_url)
         stack.push_async_callback(limits.aclose)
         yield Services(
@@ -183,9 +187,7 @@ def _pipeline(
 
 def open_vault(settings: Settings, database: Database) -> Vault:
     """Return where content is kept. Raises `ValueError` if a master key is none."""
-    master = open_master_keys(
-        settings.home / "keys" / "vault", settings.vault_key.get_secret_value()
-    )
+    master = open_master_keys(settings.vault_file, settings.vault_key.get_secret_value())
     return Vault(database, master, settings.content)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway import (
+    content_cli,
     eval_commands,
     policy_authoring_cli,
     policy_cli,
@@ -49,6 +50,8 @@ policy_cli.app.add_typer(policy_explain_cli.app)
 policy_cli.app.add_typer(policy_lifecycle_cli.app)
 policy_cli.app.add_typer(policy_pack_cli.app)
 app.add_typer(audit, name="audit")
+audit.add_typer(content_cli.audit)
+keys.add_typer(content_cli.keys)
 app.add_typer(user_cli.app, name="user")
 app.add_typer(eval_commands.app, name="eval")
 

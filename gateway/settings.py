@@ -163,6 +163,15 @@ class Settings(BaseSettings):
             "(a decision was above `allow`) or `all`."
         ),
     ] = ContentMode.FLAGGED
+    content_days: Annotated[int, Field(ge=1, description="How long content is kept, days.")] = 30
+    reasoning_days: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="How long the model's thoughts are kept, days, if less than "
+            "`content_days`.",
+        ),
+    ] = 30
     vault_key: Annotated[
         SecretStr,
         Field(
@@ -208,6 +217,11 @@ class Settings(BaseSettings):
         if self.upstream_url and not self.upstream_url.startswith(("http://", "https://")):
             raise ValueError("`upstream_url` must start with `http://` or `https://`")
         return self
+
+    @property
+    def vault_file(self) -> Path:
+        """Where the master keys of kept content are, unless `vault_key` says them."""
+        return self.home / "keys" / "vault"
 
     @property
     def resolved_database_url(self) -> str:

@@ -64,7 +64,7 @@ def show_user(
     from gateway.user_commands import show
 
     settings = read_settings()
-    who = _subject(settings, project, safety_identifier, subject)
+    who = named_subject(settings, project, safety_identifier, subject)
     found = _answer(settings, lambda database: show(settings, database, project, who))
     if as_json:
         typer.echo(json.dumps(found))
@@ -111,7 +111,7 @@ def reinstate_user(
     from gateway.user_commands import reinstate
 
     settings = read_settings()
-    who = _subject(settings, project, safety_identifier, subject)
+    who = named_subject(settings, project, safety_identifier, subject)
     by = actor(operator).id
     count = _answer(
         settings, lambda database: reinstate(database, project, who, reason=reason, actor=by)
@@ -124,7 +124,7 @@ def reinstate_user(
         typer.echo(f"reinstated {who}: {count} reversed")
 
 
-def _subject(
+def named_subject(
     settings: Settings, project: str, safety_identifier: str | None, subject: str | None
 ) -> str:
     """Return the pseudonym of whoever was named, in one of the two ways."""

@@ -38,6 +38,7 @@ PRAGMAS = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # a commit is on the disk when it returns
     "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",  # what is deleted is overwritten: a destroyed key is gone
     "PRAGMA recursive_triggers = ON",  # without it REPLACE deletes behind the triggers' back
 )
 
