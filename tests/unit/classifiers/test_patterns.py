@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifiers.categories import HEADS, PACKS
 from classifiers.patterns import LIMIT, MAX_SPANS, WINDOW, Patterns
 from classifiers.types import Passage, Source
 
@@ -20,6 +21,7 @@ expression = "a"
 matches = ["a"]
 misses = ["b"]
 """
+OTHERS = ("pii.", "secrets.")
 WORDS = sorted({word for p in PATTERNS.patterns for text in p.matches for word in text.split()})
 
 
@@ -160,6 +162,12 @@ def test_every_verdict_is_well_formed_for_any_text(text, before):
         assert all(
             -len(before) <= s.start < s.end <= len(text) and s.end > 0 for s in verdict.spans
         )
+
+
+def test_every_category_of_the_packs_is_looked_for():
+    ours = {each for each in PATTERNS.categories if not each.startswith(OTHERS)}
+
+    assert ours - set(HEADS) == set(PACKS)
 
 
 def test_the_digest_is_that_of_the_patterns():

@@ -1,6 +1,6 @@
 import pytest
 
-from classifiers.judges.categories import KNOWN
+from classifiers.categories import HEADS, PACKS
 from classifiers.judges.written_policy import SECTIONS, builtin_names, read_policy
 from model_runner.harmony import load_harmony
 from model_runner.types import Message, Prompt, Role
@@ -42,7 +42,13 @@ def test_a_policy_of_ours_has_examples_on_both_sides(name, tmp_path):
 def test_every_harm_we_know_has_a_policy(tmp_path):
     decided = {read_policy(name, tmp_path).category for name in builtin_names()}
 
-    assert decided == KNOWN - {"any"}
+    assert decided == set(HEADS) - {"any"}
+
+
+def test_a_policy_may_decide_a_category_of_the_packs(tmp_path):
+    policy = write(tmp_path, GOOD.replace("category: hate", "category: minors.romance"))
+
+    assert policy.category in PACKS
 
 
 def test_a_policy_of_the_operator_is_read_from_beside_the_judges_file(tmp_path):
