@@ -50,3 +50,17 @@ def test_every_single_wrong_digit_is_noticed():
     for place in range(len(card)):
         for digit in set("0123456789") - {card[place]}:
             assert not CHECKS["luhn"](card[:place] + digit + card[place + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("https://pypi.acme.corp/simple", True),
+        ("postgresql://db.internal:5432", True),
+        ("http://metadata.google.internal/", False),
+        ("http://HOST.docker.internal:8080", False),
+        ("ip-10-0-0-1.eu-west-1.compute.internal", False),
+    ],
+)
+def test_a_host_that_every_installation_has_is_nobodys_own(address, own):
+    assert CHECKS["own_host"](address) is own
