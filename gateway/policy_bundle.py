@@ -7,7 +7,8 @@ policy again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from gateway.policy_files import Loaded, decode, read_files, received
@@ -21,7 +22,7 @@ from policies.bundle import (
     write_lock,
 )
 from policies.document import DocumentError, Problem
-from policies.load import PolicyError, PolicyFile, refuse_failures
+from policies.load import PolicyError, PolicyFile, refuse_ended, refuse_failures
 from policies.testing import run_score_tests
 
 
@@ -36,6 +37,7 @@ class Candidate:
         digest: SHA-256 of what it means, hex: its identity.
         rules: How many it has; attachments have none.
         bundle: The files it was made from, as canonical JSON.
+        loaded: What it was read as.
     """
 
     kind: str
@@ -44,6 +46,7 @@ class Candidate:
     digest: str
     rules: int
     bundle: bytes
+    loaded: Loaded = field(compare=False, repr=False)
 
 
 def read_candidate(source: str) -> Candidate:
@@ -100,15 +103,21 @@ def files_of(bundle: bytes) -> list[SourceFile]:
     return files
 
 
+def refuse_over(candidate: Candidate, now: datetime) -> None:
+    """Raise `PolicyError` if an exception in it has ended already."""
+    if isinstance(candidate.loaded, PolicyFile):
+        refuse_ended(candidate.loaded, now)
+
+
 def _checked(loaded: Loaded) -> Candidate:
     content = _portable(loaded.bundle).encoded()
     if not isinstance(loaded, PolicyFile):
         said = loaded.attachments
-        return Candidate("Attachments", said.id, said.version, said.digest, 0, content)
+        return Candidate("Attachments", said.id, said.version, said.digest, 0, content, loaded)
     refuse_failures(loaded, run_score_tests(loaded.policy, loaded.tests))
     policy = loaded.policy
     rules = len(policy.rules)
-    return Candidate("Policy", policy.id, policy.version, policy.digest, rules, content)
+    return Candidate("Policy", policy.id, policy.version, policy.digest, rules, content, loaded)
 
 
 def _portable(bundle: Bundle) -> Bundle:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 from gateway.policy_bundle import read_candidate
@@ -19,7 +19,7 @@ from gateway.settings import Settings
 from gateway.store import policies as stored
 from gateway.store.policies import PolicyVersion
 from gateway.store.session import Database
-from policies.load import PolicyFile, refuse_ended, refuse_failures
+from policies.load import PolicyFile, refuse_failures
 from policies.testing import judge_of, run_tests
 
 _PAGE = 100
@@ -48,7 +48,6 @@ async def _prove(heads: Sequence[Loaded]) -> None:
     async with open_panel() as panel:
         for file in heads:
             if isinstance(file, PolicyFile):
-                refuse_ended(file, datetime.now(UTC))
                 refuse_failures(file, await run_tests(file.policy, file.tests, judge_of(panel)))
 
 

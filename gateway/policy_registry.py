@@ -19,7 +19,7 @@ from gateway.audit import policy_records
 from gateway.audit.entry import row_apart
 from gateway.errors import Conflict, NotFound
 from gateway.notes import NoteError
-from gateway.policy_bundle import Candidate, parse_candidate
+from gateway.policy_bundle import Candidate, parse_candidate, refuse_over
 from gateway.policy_lifecycle import WAYS, Actor, State, Step, after, require
 from gateway.policy_signatures import Trust, statement
 from gateway.policy_trial import Trial, tried, untried
@@ -108,13 +108,14 @@ class PolicyRegistry:
             Forbidden: If the actor may not.
             Conflict: If it is not approved, signatures are missing, or it does
                 not fit beside what is in force.
-            PolicyError: If it does not load any more.
+            PolicyError: If it does not load any more, or an exception in it has ended.
             NoteError: If the note does not fit.
         """
         require(actor, WAYS[Step.ACTIVATE].scope)
         stored = await self.find(policy_id, version)
         after(Step.ACTIVATE, State(stored.state), actor=actor, author=stored.author)
         candidate = await self._load(stored)
+        refuse_over(candidate, self.now())
 
         async def act(connection: AsyncConnection) -> PolicyVersion:
             found = await self._found(connection, policy_id, version)
@@ -132,9 +133,11 @@ class PolicyRegistry:
             Forbidden: If the actor may not.
             Conflict: If it was turned down, signatures are missing, or it does
                 not fit beside what is in force.
+            PolicyError: If an exception in it has ended.
             NoteError: If the note does not fit.
         """
         require(actor, WAYS[Step.INSTALL].scope)
+        refuse_over(candidate, self.now())
 
         async def act(connection: AsyncConnection) -> PolicyVersion:
             stored = await self._drafted(connection, candidate, actor, note)

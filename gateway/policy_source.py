@@ -249,9 +249,10 @@ class PolicySource:
         return book
 
     async def _proved_book(self, files: Sequence[Loaded], heads: Sequence[Loaded]) -> Book:
-        for file in {**_by_id(files), **_by_id(heads)}.values():
+        active = _by_id(heads)
+        for name, file in {**_by_id(files), **active}.items():
             if file.policy.digest not in self._proved:
-                await self._prove(file)
+                await self._prove(file, fresh=self._book is not None and name not in active)
         return bound(files, heads, self._effective)
 
     def _effective(self, policy: Policy) -> Policy | None:
@@ -260,9 +261,15 @@ class PolicySource:
             return policy
         return self._book.policies.get(policy.id) if self._book else None
 
-    async def _prove(self, file: PolicyFile) -> None:
-        """Run all tests of a policy, those that give a text included."""
-        if self._book is not None:  # what is on its way in; what was in force may outlast them
+    async def _prove(self, file: PolicyFile, *, fresh: bool) -> None:
+        """Run all tests of a policy, those that give a text included.
+
+        Args:
+            file: The policy.
+            fresh: Whether a file brings it in now. What was in force already may outlast its
+                exceptions, and of what is active in the registry all replicas must think alike.
+        """
+        if fresh:
             refuse_ended(file, self._now())
         outcomes = await run_tests(file.policy, file.tests, self._judge)
         refuse_failures(file, outcomes)

@@ -496,6 +496,31 @@ def tried(registry):
     return registry
 
 
+EXCEPTION = """exceptions:
+  - {id: EX-9, rule: secret-out, action: flag, from: 2026-01-01T00:00:00Z,
+     until: 2026-01-01T01:00:00Z, reason: exercise, approved_by: [alice, bob]}
+"""
+
+
+async def test_an_ended_exception_keeps_a_version_out_but_not_from_being_rolled_back_to(registry):
+    excepting = SourceFile("acme.yaml", (source() + EXCEPTION).encode())
+    await registry.install(candidate_of([excepting]), ADMIN)
+    await registry.install(candidate("1.1.0"), ADMIN)
+    late = SourceFile("acme.yaml", (source("1.2.0") + EXCEPTION).encode())
+    await registry.draft(candidate_of([late]), EDITOR)
+    await registry.move(Step.PROPOSE, "acme", "1.2.0", EDITOR)
+    await registry.move(Step.APPROVE, "acme", "1.2.0", APPROVER)
+    registry.now.moment += timedelta(hours=1)
+
+    for act in (
+        registry.activate("acme", "1.2.0", APPROVER),
+        registry.install(candidate_of([late]), ADMIN),
+    ):
+        with pytest.raises(PolicyError, match="exception `EX-9` ended"):
+            await act
+    assert (await registry.roll_back("acme", APPROVER)).version == "1.0.0"
+
+
 async def test_attachments_live_the_life_of_a_policy(tried):
     await activated(tried, "1.0.0")
     said = attachments("acme")

@@ -364,6 +364,15 @@ async def test_a_file_with_an_exception_that_has_ended_is_not_taken(house):
     assert "exception `EX-9` ended on 2025-02-01" in house.source.refused
 
 
+async def test_a_version_from_the_registry_outlasts_its_exceptions_on_every_replica(stocked, shelf):
+    await stocked.source.start()
+    shelf.put(version("1.1.0") + ENDED)
+
+    await stocked.source.check()
+
+    assert (stocked.source.refused, stocked.source.current.version) == (None, "1.1.0")
+
+
 async def test_a_gateway_starts_over_an_exception_that_has_ended_meanwhile(house, tmp_path):
     house.path.write_text(version("1.1.0") + ENDED)
     again = PolicySource(str(house.path), judge, house)
