@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.policy_cli import PolicyFile
-from gateway.terminal import NO, Json, answered, rows, say
+from gateway.terminal import NO, Json, answered, indented, say
 
 Check = Annotated[bool, typer.Option("--check", help="Change nothing; status 1 if it would.")]
 
@@ -89,9 +89,10 @@ def compare_policies(before: PolicyFile, after: PolicyFile, as_json: Json = Fals
     else:
         for line in policy_comparison.headline(one, other, comparison):
             typer.echo(line)
-        if different := policy_comparison.table(comparison):
-            typer.echo()
-            rows(different, as_json=False)
+        for first, *cases in policy_comparison.paragraphs(comparison):
+            typer.echo(f"\n{first}")
+            for case in cases:
+                indented(case)
     if comparison.relation in {Relation.LOOSER, Relation.INCOMPARABLE}:
         raise typer.Exit(NO)
 

@@ -10,13 +10,17 @@ from gateway.policy_words import (
     answers_in_words,
     circumstances_as_json,
     circumstances_in_words,
+    fact,
     moment,
     policy_as_json,
 )
+from policies.circumstances import ANYBODY
 from policies.compare import Cell, Comparison, Relation, compare
+from policies.conditions import facts_of
 from policies.contrast import Found
 from policies.load import read_policy
 from policies.types import Decision, Policy
+from policies.worlds import is_simple
 
 
 def diff(before: str, after: str) -> tuple[Policy, Policy, Comparison]:
@@ -43,22 +47,23 @@ def headline(before: Policy, after: Policy, comparison: Comparison) -> list[str]
     return lines
 
 
-def table(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return a row for each thing that is different, stages where it is the same together."""
+def paragraphs(comparison: Comparison) -> list[list[str]]:
+    """Return, for each thing that is different, a line that says it and one for each case.
+
+    Stages at which the same holds of a category are told together.
+    """
     together: dict[tuple[str, ...], list[str]] = {}
     for cell in comparison.cells:
-        for line in _lines(cell):
-            together.setdefault((cell.category, *line), []).append(cell.stage.value)
-    found: list[dict[str, Any]] = [
-        {"category": category, "stage": stages, "answer": answer, "then": then, "where": where}
-        for (category, answer, then, where), stages in together.items()
+        if cases := tuple(_cases(cell)):
+            key = (cell.category, cell.relation.value, *cases)
+            together.setdefault(key, []).append(cell.stage.value)
+    found = [
+        [f"{category} at {', '.join(stages)}: {relation}", *cases]
+        for (category, relation, *cases), stages in together.items()
     ]
     for each in comparison.settings:
         answer = each.relation.value if each.relation is not Relation.EQUAL else "DIFFERS"
-        change = f"{each.before} -> {each.after}"
-        found.append(
-            {"category": each.name, "stage": None, "answer": answer, "then": change, "where": None}
-        )
+        found.append([f"{each.name}: {answer}", f"{each.before} -> {each.after}"])
     return found
 
 
@@ -87,17 +92,16 @@ def as_json(before: Policy, after: Policy, comparison: Comparison) -> dict[str, 
     }
 
 
-def _lines(cell: Cell) -> Iterator[tuple[str, str, str]]:
-    """Yield an answer, what is decided in a case, and in which."""
+def _cases(cell: Cell) -> Iterator[str]:
     for witness in (cell.looser, cell.tighter):
         if witness is not None:
             move = f"{_action(witness.before)} -> {_action(witness.after)}"
-            yield cell.relation.value, move, _where(witness)
+            yield f"{move}: {_where(witness)}"
     for effect in cell.effects:
         who = "only the second" if effect.gained else "only the first"
-        yield "EFFECTS DIFFER", f"{who} {effect.what}", _where(effect.witness)
+        yield f"EFFECTS DIFFER, {who} {effect.what}: {_where(effect.witness)}"
     if not cell.exhaustive:
-        yield "NOT ALL TRIED", "-", "there are too many cases"
+        yield "NOT ALL TRIED: there are too many cases"
 
 
 def _where(witness: Found) -> str:
@@ -108,7 +112,13 @@ def _where(witness: Found) -> str:
     rules = (*situation.before.rules, *situation.after.rules)
     if situation.at is not None and any(rule.exception for rule in rules):
         parts.append(f"at {moment(situation.at)}")
-    parts += [f"`{text}` {TRUTHS[truth]}" for text, truth in witness.conditions]
+    usual = facts_of(ANYBODY)
+    parts += [
+        f"{name} {fact(value)}" for name, value in witness.facts.items() if value != usual[name]
+    ]
+    parts += [
+        f"`{text}` {TRUTHS[truth]}" for text, truth in witness.conditions if not is_simple(text)
+    ]
     return "; ".join(parts)
 
 
@@ -141,6 +151,7 @@ def _witness(witness: Found) -> dict[str, Any]:
             for each in witness.answers
         ],
         "conditions": dict(witness.conditions),
+        "facts": dict(witness.facts),
         "before": _decision(witness.before),
         "after": _decision(witness.after),
     }

@@ -60,6 +60,13 @@ def _answer(answer: Answer) -> Iterator[str]:
             yield f"no answer from {who or 'somebody'}"
 
 
+def fact(value: object) -> str:
+    """Return a value of a condition's variable: a list as its members."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _word(value) or "none"
+
+
 def _word(value: object) -> str:
     if isinstance(value, list | tuple | frozenset):
         return " and ".join(sorted(map(str, value)))

@@ -116,6 +116,17 @@ def rows(found: list[dict[str, Any]], *, as_json: bool) -> None:
     console.print(table)
 
 
+def indented(line: str, by: int = 4) -> None:
+    """Print a line further in; on a terminal, so that what it is folded into is too."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    width = max(console.width - by, 1) if console.is_terminal else len(line)
+    for part in Text(line).wrap(console, max(width, 1)):
+        typer.echo(" " * by + part.plain.rstrip())
+
+
 def say(message: str) -> None:
     """Print a line on standard error."""
     typer.echo(message, err=True)

@@ -5,9 +5,10 @@ every situation (`policies.situations`) and about everything that may be answere
 (`policies.answers`). As decisions change only there, that is all there is to know. Where it
 would be too much, the comparison says that it is not exhaustive.
 
-Conditions are not looked into: each may hold, not hold or be unknown, whatever the others do.
-So a policy is never called equal or tighter that is not, but two that differ in a condition
-may be called incomparable for a case that cannot happen.
+Conditions that are simple enough (`policies.worlds`) are tried on every kind of request; they
+and scopes are free of each other. Of others each may hold, not hold or be unknown, whatever the
+others do. So a policy is never called equal or tighter that is not, but two that differ in such
+a condition may be called incomparable for a case that cannot happen.
 
 The main action is what is compared. Strikes, escalations, what a redaction hides and
 disclaimers are told apart as effects.
@@ -23,6 +24,7 @@ from policies.answers import Ear, Point, points, roles_of
 from policies.contrast import Contrast, Found
 from policies.situations import situations
 from policies.types import Action, Policy, Rule, Stage
+from policies.worlds import worlds
 
 MOST_POINTS = 100_000  # that are tried for one stage and category
 MOST_SITUATIONS = 10_000
@@ -165,7 +167,9 @@ def _cell(before: Policy, after: Policy, stage: Stage, category: str) -> Cell:
     one, other = (_of_cell(side, stage, category) for side in (before, after))
     every = (*one.rules, *other.rules)
     roles = roles_of(every)
-    contrast = Contrast(stage, category, roles, _kinds(one, other))
+    conditions = [rule.when for rule in every if rule.when is not None]
+    told = worlds(conditions, stage)
+    contrast = Contrast(stage, category, roles, _kinds(one, other), told)
     found = situations(one, other, MOST_SITUATIONS)
     whole = found.whole
     known: dict[frozenset[Ear], list[Point]] = {}

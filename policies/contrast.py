@@ -17,6 +17,7 @@ from policies.conditions import assumed
 from policies.evaluate import evaluate
 from policies.situations import Situation, spoken
 from policies.types import Action, Decision, Policy, Rule, Stage
+from policies.worlds import World
 
 Key = tuple[object, ...] | None  # of a condition; None where there is none
 Masks = tuple[int, int, int]  # what is asked for where the condition holds, does not, is unknown
@@ -39,6 +40,7 @@ class Found:
         situation: Who asks and when.
         answers: What classifiers say.
         conditions: What conditions are taken to be, by text.
+        facts: A request of which the simple ones of them are so, by variable.
         before: What the one decides.
         after: What the other decides.
     """
@@ -46,6 +48,7 @@ class Found:
     situation: Situation
     answers: tuple[Answer, ...]
     conditions: tuple[tuple[str, bool | None], ...]
+    facts: Mapping[str, object]
     before: Decision
     after: Decision
 
@@ -59,6 +62,7 @@ class Contrast:
         category: The category.
         roles: Whom the rules listen to.
         kinds: What redactors tell apart.
+        worlds: How conditions can be together; those that are not in it are free.
         effects: What is asked for beside actions; the first has the bit after `MOVES`.
         only: For each side, by what is asked for (an effect, or an action as ""), where first
             that side alone asks for it.
@@ -68,6 +72,7 @@ class Contrast:
     category: str
     roles: Sequence[Role]
     kinds: Sequence[str] = ()
+    worlds: Sequence[World] = (World(),)
     effects: list[str] = field(default_factory=list)
     only: tuple[dict[str, Found], dict[str, Found]] = field(default_factory=lambda: ({}, {}))
     _voices: dict[object, _Voice] = field(default_factory=dict)
@@ -81,13 +86,20 @@ class Contrast:
     def look(self, situation: Situation, points: Iterable[Point]) -> None:
         """Compare the two policies of a situation at each point."""
         sides = self._sides(situation)
+        keys = {voice.key for side in sides for voice in side if voice.key}
+        worlds = _told_apart(self.worlds, [str(key[0]) for key in keys])
         for point in points:
-            rows = [[self._row(voice, point) for voice in side] for side in sides]
-            for index in (0, 1):
-                for bit in self._alone(rows[index], rows[1 - index], self._seen[index]):
-                    chosen = _apart(rows[index], rows[1 - index], bit)
-                    if chosen is not None and not bit & self._seen[index]:
-                        self._note(index, bit, (situation, point, chosen))
+            asked = [[self._row(voice, point) for voice in side] for side in sides]
+            for world in worlds:
+                rows = [[_in_world(row, world) for row in side] for side in asked]
+                self._compare(rows, (situation, point, world))
+
+    def _compare(self, rows: Sequence[list[Row]], place: tuple[Situation, Point, World]) -> None:
+        for index in (0, 1):
+            for bit in self._alone(rows[index], rows[1 - index], self._seen[index]):
+                chosen = _apart(rows[index], rows[1 - index], bit)
+                if chosen is not None and not bit & self._seen[index]:
+                    self._note(index, bit, place, chosen)
 
     def _sides(self, situation: Situation) -> list[list[_Voice]]:
         return [
@@ -143,18 +155,22 @@ class Contrast:
             wanted &= ~self._released  # nothing is hidden in what does not go out
         return [*_bits(wanted & MOVES)[::-1], *_bits(wanted & ~MOVES)]
 
-    def _note(self, index: int, bit: int, place: tuple[Situation, Point, Assumed]) -> None:
+    def _note(
+        self, index: int, bit: int, place: tuple[Situation, Point, World], chosen: Assumed
+    ) -> None:
         self._seen[index] |= MOVES if bit & MOVES else bit
-        situation, point, chosen = place
-        sides = [
-            _with_conditions(each, lambda key: chosen.get(key, True))
-            for each in (situation.before, situation.after)
-        ]
+        situation, point, world = place
+        every = {**world.truths, **{str(key[0]): told for key, told in chosen.items() if key}}
+
+        def answer(key: Key) -> bool | None:
+            text = str(key[0]) if key else ""
+            return chosen.get(key, every.get(text, True))
+
+        sides = [_with_conditions(each, answer) for each in (situation.before, situation.after)]
         before, after = (self._decided(side, point) for side in sides)
-        texts = {str(key[0]): truth for key, truth in chosen.items() if key}
         name = "" if bit & MOVES else self.effects[bit.bit_length() - 1 - MOVES.bit_length()]
         self.only[index][name] = Found(
-            situation, self._answers(point), tuple(texts.items()), before, after
+            situation, self._answers(point), tuple(every.items()), world.facts, before, after
         )
 
 
@@ -200,6 +216,24 @@ def _effects(decision: Decision) -> Iterator[str]:
         yield f"hides {each.span.kind} as `{each.replacement}`"
     for text in decision.disclaimers:
         yield f"adds `{text}`"
+
+
+def _told_apart(worlds: Iterable[World], texts: Sequence[str]) -> list[World]:
+    """Return a world for each way in which these conditions can be."""
+    found: dict[tuple[bool | None, ...], World] = {}
+    for world in worlds:
+        known = {text: world.truths[text] for text in texts if text in world.truths}
+        found.setdefault(tuple(known.values()), World(known, world.facts))
+    return list(found.values())
+
+
+def _in_world(row: Row, world: World) -> Row:
+    """Return what a rule asks for once its condition is settled, if it is."""
+    key, masks = row
+    if key is None or key[0] not in world.truths:
+        return row
+    settled = masks[TRUTHS.index(world.truths[str(key[0])])]
+    return None, (settled, settled, settled)
 
 
 def _union(rows: Iterable[Row]) -> int:

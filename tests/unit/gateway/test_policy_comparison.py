@@ -40,12 +40,14 @@ def test_a_tighter_policy_is_fine_and_the_case_is_shown(diff):
     done = diff(BEFORE.replace("0.9", "0.8"))
 
     assert done.exit_code == 0
-    assert done.stdout.startswith("shop 1.0.0 -> shop 1.0.0: TIGHTER\nchanged: no-weapons\n")
-    [row] = [line for line in done.stdout.splitlines() if " -> block" in line]
-    assert row.split("  ")[0] == "weapons"
-    assert "input, output" in row
-    assert "flag -> block" in row
-    assert "a score of 0.8" in row
+    assert done.stdout == (
+        "shop 1.0.0 -> shop 1.0.0: TIGHTER\n"
+        "changed: no-weapons\n"
+        "\n"
+        "weapons at input, output: TIGHTER\n"
+        "    flag -> block: a score of 0.8\n"
+        "    EFFECTS DIFFER, only the second counts a strike: a score of 0.8\n"
+    )
 
 
 def test_a_looser_policy_is_refused_and_an_exception_says_when_and_for_whom(diff):
@@ -58,8 +60,21 @@ def test_a_looser_policy_is_refused_and_an_exception_says_when_and_for_whom(diff
 
     assert done.exit_code == 1
     assert "LOOSER" in done.stdout
-    assert "project red; at 2026-11-01T00:00:00Z" in done.stdout
-    assert "only the first counts a strike" in done.stdout
+    assert (
+        "    block -> flag: a score of 0.9; project red; at 2026-11-01T00:00:00Z\n" in done.stdout
+    )
+    assert "EFFECTS DIFFER, only the first counts a strike: " in done.stdout
+
+
+def test_on_a_terminal_lines_are_folded_and_stay_further_in(diff, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+
+    done = diff(BEFORE.replace("0.9", "0.8"))
+
+    cases = done.stdout.splitlines()[4:]
+    assert len(cases) == 3
+    assert all(line.startswith("    ") and len(line) <= 40 for line in cases)
 
 
 def test_machines_get_every_cell_with_its_witnesses(diff):

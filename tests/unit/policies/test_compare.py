@@ -160,6 +160,31 @@ def test_two_scopes_that_overlap_need_a_name_that_is_in_both():
     assert not found.tighter.situation.given.project.startswith("shop-")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("user.strikes > 2", "user.strikes >= 3", Relation.EQUAL),
+        ("user.strikes > 2", "user.strikes > 1", Relation.TIGHTER),
+        ("user.strikes > 2", "user.strikes > 2 && request.stream", Relation.LOOSER),
+        ("user.strikes > 2", "request.stream", Relation.INCOMPARABLE),
+        ("user.strikes > 2", "user.strikes > 2 || true", Relation.TIGHTER),
+        ("'a' in request.tools", "size(request.tools) > 0", Relation.TIGHTER),
+        ("score > 0.9", "score > 0.9", Relation.EQUAL),
+        ("score > 0.9", "score > 0.8", Relation.INCOMPARABLE),  # that is not looked into
+    ],
+)
+def test_simple_conditions_are_compared_by_what_they_mean(before, after, expected):
+    one, other = (rule(when=compile_condition(text)) for text in (before, after))
+
+    assert relation([one], [other]) is expected
+
+
+def test_the_witness_of_a_condition_names_a_request():
+    found = cell(policy(rule()), policy(rule(when=compile_condition("user.strikes < 4"))))
+
+    assert found.looser.facts == {"user.strikes": 4}
+
+
 def test_an_unknown_condition_counts_as_a_case_of_its_own():
     when = compile_condition("scores['spam'] > 0.5")
     open_on_error = rule(when=when, on_unavailable=dict.fromkeys(Stage, Action.FLAG))
