@@ -8,7 +8,7 @@ comes into force that does not load here, fails a test of its own or lacks signa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,9 +20,10 @@ from gateway.audit.entry import row_apart
 from gateway.errors import Conflict, NotFound
 from gateway.notes import NoteError
 from gateway.policy_bundle import Candidate, parse_candidate, refuse_over
+from gateway.policy_files import Loaded
 from gateway.policy_lifecycle import WAYS, Actor, State, Step, after, require
 from gateway.policy_signatures import Trust, statement
-from gateway.policy_trial import Trial, tried, untried
+from gateway.policy_trial import Trial, tried, untried, vouched
 from gateway.store import entries, policies
 from gateway.store.policies import PolicyVersion
 from gateway.store.session import Database
@@ -213,6 +214,10 @@ class PolicyRegistry:
         """Return the revision, and by id the bundles in force. Raises `StoreUnavailable`."""
         found = await policies.heads(self.database)
         return found.revision, found.bundles
+
+    async def vouch(self, loaded: Sequence[Loaded]) -> None:
+        """Raise `PolicyError` if one of these is in force without the signatures it needs."""
+        await vouched(self.database, self.trust, loaded)
 
     async def find(self, policy_id: str, version: str) -> PolicyVersion:
         """Return a version. Raises `NotFound`."""

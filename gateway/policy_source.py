@@ -48,6 +48,10 @@ class Registry(Protocol):
         """
         ...
 
+    async def vouch(self, loaded: Sequence[Loaded]) -> None:
+        """Raise `PolicyError` if one of these is not signed as it must be."""
+        ...
+
 
 class Told(Protocol):
     """Who is told of what comes into force."""
@@ -151,6 +155,7 @@ class PolicySource:
         if self._registry is not None:
             self._revision, bundles = await self._registry.heads()
             heads = await decoded(bundles)
+            await self._registry.vouch(heads)
         self._stamp = await asyncio.to_thread(stamp, self._name, ())
         try:
             files = await asyncio.to_thread(read_files, self._name)
@@ -217,6 +222,7 @@ class PolicySource:
         revision, bundles = await registry.heads()
         try:
             heads = await decoded(bundles)
+            await registry.vouch(heads)
         except (PolicyError, BundleError) as error:
             await self._refuse(REGISTRY, REGISTRY, error)
         else:

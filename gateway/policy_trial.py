@@ -6,15 +6,19 @@ fails with the classifiers of this gateway: no replica would take any of that.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from gateway.errors import Conflict
+from gateway.notes import NoteError
+from gateway.policy_files import Loaded
+from gateway.policy_signatures import Trust, statement
 from gateway.store import policies
 from gateway.store.session import Database
 from policies.book import BookError
 from policies.bundle import BundleError
-from policies.load import PolicyError
+from policies.document import Problem
+from policies.load import PolicyError, PolicyFile
 
 _UNFIT = (PolicyError, BundleError, BookError)
 
@@ -46,6 +50,27 @@ async def tried(database: Database, trial: Trial, policy_id: str, bundle: bytes 
         if await _fits(trial, present.bundles):
             raise Conflict(str(error), code="policies_do_not_fit") from error
     return present.revision
+
+
+async def vouched(database: Database, trust: Trust, loaded: Sequence[Loaded]) -> None:
+    """Check the signatures of what is in force once more, by whoever is to enforce it.
+
+    That a version is active is for the database to say, and whoever holds that could say so
+    of any. What was signed is asked of the files themselves and not of the row beside them.
+
+    Raises:
+        PolicyError: If there are fewer signatures than wanted.
+    """
+    if not trust.keys:
+        return
+    notes = await policies.notes(database)
+    for file in loaded:
+        said = file.policy if isinstance(file, PolicyFile) else file.attachments
+        try:
+            trust.signers(notes.get(said.digest), statement(said.id, said.version, said.digest))
+        except NoteError as error:
+            problem = Problem(1, 1, f"`{said.id}` {said.version} is active, and {error}")
+            raise PolicyError(file.name, [problem]) from error
 
 
 async def _fits(trial: Trial, bundles: Mapping[str, bytes]) -> bool:

@@ -196,6 +196,16 @@ async def heads(database: Database) -> Heads:
     return Heads(rows[0][0], bundles)
 
 
+async def notes(database: Database) -> dict[str, bytes]:
+    """Return the signatures of everything in force, by digest."""
+    query = select(policy_versions.c.digest, policy_versions.c.note).where(
+        policy_versions.c.digest.in_(select(policy_heads.c.digest)),
+        policy_versions.c.note.is_not(None),
+    )
+    async with database.read() as connection:
+        return {digest: bytes(note) for digest, note in await connection.execute(query)}
+
+
 async def listed(database: Database, after: str | None, limit: int) -> list[PolicySummary]:
     """Return up to `limit` policies whose ids come after `after`, in order of their ids."""
     ids = policy_versions.c.policy_id

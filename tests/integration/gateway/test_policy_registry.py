@@ -335,6 +335,23 @@ async def test_a_note_that_does_not_fit_stores_nothing(database):
     assert await states(registry) == {}
 
 
+async def test_who_holds_the_database_but_no_keys_brings_nothing_into_force(database):
+    signing = PolicyRegistry(database, FOUR_EYES, now=Today())
+    good, bad = candidate(), candidate("1.1.0")
+    await signing.install(good, ADMIN, note(good, ALICE, BOB))
+    await signing.vouch(await decoded((await signing.heads())[1]))
+
+    await PolicyRegistry(database, now=Today()).install(bad, ADMIN)  # as if keys were none
+
+    with pytest.raises(PolicyError, match=r"`acme` 1\.1\.0 is active, and 2 signatures"):
+        await signing.vouch(await decoded((await signing.heads())[1]))
+    await signing.install(bad, ADMIN, note(bad, ALICE, BOB))
+    await signing.vouch(await decoded((await signing.heads())[1]))
+    await damaged(database, candidate("1.1.0", gte=0.94).bundle)
+    with pytest.raises(PolicyError, match="2 signatures"):
+        await signing.vouch(await decoded((await signing.heads())[1]))
+
+
 async def test_a_rollback_needs_signatures_too(database):
     loose = PolicyRegistry(database, now=Today())
     await activated(loose, "1.0.0", "1.1.0")

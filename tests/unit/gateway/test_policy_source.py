@@ -7,6 +7,7 @@ from gateway.errors import AuditUnavailable, StoreUnavailable
 from gateway.policy_files import LastGood
 from gateway.policy_source import PolicySource
 from policies.bundle import Bundle, SourceFile
+from policies.document import Problem
 from policies.load import PolicyError
 
 POLICY = """
@@ -140,7 +141,7 @@ class Shelf:
     """A registry: bundles by id, and a revision."""
 
     def __init__(self):
-        self.number, self.bundles, self.away = 0, {}, False
+        self.number, self.bundles, self.away, self.signed = 0, {}, False, True
 
     def put(self, text, name="acme"):
         self.number += 1
@@ -153,6 +154,10 @@ class Shelf:
 
     async def heads(self):
         return await self.revision(), dict(self.bundles)
+
+    async def vouch(self, loaded):
+        if not self.signed:
+            raise PolicyError("acme.yaml", [Problem(1, 1, "not signed")])
 
 
 def version(number, name="acme"):
@@ -204,6 +209,25 @@ async def test_a_version_that_cannot_be_used_leaves_what_is_in_force(stocked, sh
     assert stocked.source.current.version == "1.0.0"
     assert len(stocked.refusals) == 1
     assert "`gte`" in stocked.source.refused
+
+
+async def test_what_is_active_and_not_signed_leaves_what_is_in_force(stocked, shelf):
+    await stocked.source.start()
+    shelf.signed = False
+    shelf.put(version("2.0.0"))
+
+    await stocked.source.check()
+
+    assert stocked.source.current.version == "1.0.0"
+    assert stocked.source.refused == "acme.yaml:1:1: not signed"
+
+
+async def test_there_is_no_start_with_what_is_active_and_not_signed(stocked, shelf):
+    shelf.signed = False
+    shelf.put(version("2.0.0"))
+
+    with pytest.raises(PolicyError, match="not signed"):
+        await stocked.source.start()
 
 
 async def test_there_is_no_start_without_what_is_active_in_the_registry(stocked, shelf):
