@@ -45,7 +45,8 @@ DECISION = Decision(
 )
 
 
-def _exchange(number: int) -> Exchange:
+def exchange_number(number: int) -> Exchange:
+    """Return an exchange like any other, with an id of its own."""
     prompt = Prompt("gpt-oss-20b", (Message(Role.USER, "hello"),))
     return Exchange(
         f"req_{number:032x}", PRINCIPAL, prompt, POLICY, "responses", True, "upstream-token"
@@ -53,7 +54,7 @@ def _exchange(number: int) -> Exchange:
 
 
 async def _caller(ledger: Ledger, number: int, until: float, waits: list[float]) -> None:
-    exchange = _exchange(number)
+    exchange = exchange_number(number)
     while (began := time.perf_counter()) < until:
         _, entry = records.decided(exchange, DECISION, None)
         await ledger.append(entry)

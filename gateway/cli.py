@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway import (
+    audit_cli,
     content_cli,
     eval_commands,
     policy_authoring_cli,
@@ -41,7 +42,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 keys = typer.Typer(help="API keys.", no_args_is_help=True)
-audit = typer.Typer(help="The decision log.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(policy_cli.app, name="policy")
 # Without a name: into the same group.
@@ -49,8 +49,8 @@ policy_cli.app.add_typer(policy_authoring_cli.app)
 policy_cli.app.add_typer(policy_explain_cli.app)
 policy_cli.app.add_typer(policy_lifecycle_cli.app)
 policy_cli.app.add_typer(policy_pack_cli.app)
-app.add_typer(audit, name="audit")
-audit.add_typer(content_cli.audit)
+app.add_typer(audit_cli.app, name="audit")
+audit_cli.app.add_typer(content_cli.audit)
 keys.add_typer(content_cli.keys)
 app.add_typer(user_cli.app, name="user")
 app.add_typer(eval_commands.app, name="eval")
@@ -136,34 +136,6 @@ def revoke_key(
     typer.echo(f"revoked {prefix}")
 
 
-@audit.command("tail")
-def tail_log(
-    lines: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many entries.")] = 20,
-    after: Annotated[int | None, typer.Option(help="Entries after this number.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Print the end of the decision log, oldest first."""
-    from gateway.audit.queries import tail
-
-    for entry in with_database(read_settings(), lambda database: tail(database, lines, after)):
-        typer.echo(json.dumps(entry) if as_json else _one_line(entry))
-
-
-@audit.command("show")
-def show_entry(
-    id: Annotated[str, typer.Argument(help="An entry's, a decision's or a request's id.")],
-    as_json: Json = False,
-) -> None:
-    """Print what the log holds about one entry, decision or request."""
-    from gateway.audit.queries import show
-
-    entries = with_database(read_settings(), lambda database: show(database, id))
-    if not entries:
-        fail(f"there is nothing in the log about `{id}`", NO)
-    for entry in entries:
-        typer.echo(json.dumps(entry) if as_json else json.dumps(entry, indent=2))
-
-
 def _identity(database: Database, settings: Settings) -> Identity:
     from gateway.identity import Identity
     from gateway.store.keyfile import read_or_create
@@ -174,23 +146,6 @@ def _identity(database: Database, settings: Settings) -> Identity:
         requests_per_minute=settings.requests_per_minute,
         tokens_per_minute=settings.tokens_per_minute,
     )
-
-
-def _one_line(entry: dict[str, Any]) -> str:
-    decision, outcome = entry.get("decision") or {}, entry.get("outcome") or {}
-    request = (entry.get("request") or {}).get("id", "")
-    said = " ".join(
-        str(part)
-        for part in (
-            decision.get("stage"),
-            decision.get("action"),
-            ",".join(entry.get("determining_rules") or []),
-            outcome.get("reason"),
-        )
-        if part
-    )
-    when = str(entry["recorded_at"])[:23]
-    return f"{entry['seq']:>8}  {when}  {entry['type']:<28} {request:<36}  {said}".rstrip()
 
 
 if __name__ == "__main__":

@@ -49,11 +49,16 @@ async def show(database: Database, id: str) -> list[dict[str, Any]]:
     Raises:
         StoreUnavailable: If the log cannot be read.
     """
-    if decision := _DECISION.fullmatch(id):
-        return _documents(await entries.with_id(database, str(UUID(decision.group(1)))))
-    if _ENTRY.fullmatch(id):
-        return _documents(await entries.with_id(database, id))
+    if (entry_id := entry_id_of(id)) is not None:
+        return _documents(await entries.with_id(database, entry_id))
     return _documents(await entries.of_request(database, id, _MAX_SHOWN))
+
+
+def entry_id_of(id: str) -> str | None:
+    """Return the UUID of an entry that is named by it or by its decision's id, or None."""
+    if decision := _DECISION.fullmatch(id):
+        return str(UUID(decision.group(1)))
+    return id if _ENTRY.fullmatch(id) else None
 
 
 def _documents(stored: Sequence[StoredEntry]) -> list[dict[str, Any]]:

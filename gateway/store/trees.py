@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import insert, select, text, tuple_, update
+from sqlalchemy import func, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.entries import StoredEntry
@@ -214,3 +214,35 @@ async def stretch(
         .limit(limit)
     )
     return [WholeEntry(*row) for row in await connection.execute(query)]
+
+
+async def seq_at(connection: AsyncConnection, shard: str, index: int, width: int) -> int:
+    """Return the number of the entry with a leaf index; `width` as in `index_of`."""
+    first = await first_seq_of(connection, shard, index // width)
+    columns = audit_entries.c
+    query = select(columns.seq).where(columns.seq >= (first or 0)).order_by(columns.seq)
+    found = await connection.scalar(query.offset(index % width).limit(1))
+    return int(found or 0)
+
+
+async def recorded_between(
+    connection: AsyncConnection, tree: TreeRow, since: str | None, until: str | None
+) -> tuple[int, int] | None:
+    """Return the numbers of a shard's first and last entry of a time, None if there is none.
+
+    Args:
+        connection: To read through.
+        tree: Of the shard.
+        since: Recorded at this moment or later; moments as in `gateway.store.times`.
+        until: Recorded before this moment.
+    """
+    columns = audit_entries.c
+    query = select(func.min(columns.seq), func.max(columns.seq)).where(
+        columns.seq >= tree.first_seq, columns.seq <= tree.last_seq
+    )
+    if since is not None:
+        query = query.where(columns.recorded_at >= since)
+    if until is not None:
+        query = query.where(columns.recorded_at < until)
+    first, last = (await connection.execute(query)).one()
+    return None if first is None else (first, last)

@@ -71,25 +71,6 @@ def insert(database):
     return put
 
 
-@pytest.fixture
-def meddle(database):
-    """Does what only somebody with the database's own rights can: behind the triggers' back."""
-
-    async def do(statement, **parameters):
-        async with database.write() as connection:
-            if database.is_sqlite:
-                names = await connection.scalars(
-                    text("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-                )
-                for name in list(names):
-                    await connection.execute(text(f"DROP TRIGGER {name}"))
-            else:
-                await connection.execute(text("SET LOCAL session_replication_role = replica"))
-            await connection.execute(text(statement), parameters)
-
-    return do
-
-
 async def only_tree(database):
     async with database.read() as connection:
         [tree] = await store.trees(connection)

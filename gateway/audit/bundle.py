@@ -1,0 +1,195 @@
+"""What an auditor is given: an uncompressed tar of five files. Standard library only.
+
+- `manifest.json`: which entries these are, and the hashes of those before and after.
+- `checkpoint`: the signed note.
+- `entries.jsonl`: one entry a line, the very bytes that were hashed.
+- `columns.jsonl`: one array a line, the number in the log and the columns beside the entry.
+- `leaves`: 32 bytes an entry, the hashes as the log's tree has them; they say which entry
+  is wrong when one is, and are believed in nothing else.
+
+A reader takes exactly these files, each once, and nothing after them.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gateway.audit.checkpoint import MAX_SIZE, parse_hash
+from gateway.notes import NoteError
+
+BUNDLE_FORMAT = "ostiary-bundle/1"
+MANIFEST, CHECKPOINT, ENTRIES = "manifest.json", "checkpoint", "entries.jsonl"
+COLUMNS, LEAVES = "columns.jsonl", "leaves"
+PART = 4096  # entries that are checked at once
+
+_FILES = frozenset({MANIFEST, CHECKPOINT, ENTRIES, COLUMNS, LEAVES})
+_MOST = 2_000_000  # bytes of a manifest or a checkpoint
+_BLOCK = 1 << 20
+
+
+class BundleError(ValueError):
+    """This is no bundle, or not a whole one: nothing can be said about the log."""
+
+
+class Span(NamedTuple):
+    """Where something lies in a file, bytes."""
+
+    offset: int
+    size: int
+
+
+class Part(NamedTuple):
+    """Up to `PART` lines of entries and of columns, and where they lie.
+
+    Attributes:
+        first: How many entries of the bundle come before.
+        lines: How many.
+        entries: Of them, in the file.
+        columns: As many lines, or fewer at the end.
+    """
+
+    first: int
+    lines: int
+    entries: Span
+    columns: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Which entries of the log a bundle holds.
+
+    Attributes:
+        first: Index of the first.
+        count: How many.
+        left: Hashes of the complete subtrees over the entries before, the largest first.
+        right: Likewise of those after, up to the size of the checkpoint.
+    """
+
+    first: int
+    count: int
+    left: tuple[bytes, ...]
+    right: tuple[bytes, ...]
+
+
+class Bundle:
+    """An open bundle; its long files are read piece by piece.
+
+    Raises:
+        BundleError: If it is none.
+        OSError: If the file cannot be read.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._spans = _spans(path)
+        self.checkpoint = self._read(CHECKPOINT)
+        self.manifest = parse_manifest(self._read(MANIFEST))
+
+    def leaves(self) -> bytes:
+        """Return the hashes that are listed beside the entries."""
+        return _read(self.path, self._spans[LEAVES])
+
+    def parts(self) -> Iterator[Part]:
+        """Yield the entries in parts, in order.
+
+        Raises:
+            BundleError: If the last line is not a whole one.
+        """
+        columns = _lines(self.path, self._spans[COLUMNS])
+        first = 0
+        for span, count in _lines(self.path, self._spans[ENTRIES]):
+            yield Part(first, count, span, next(columns, (Span(0, 0), 0))[0])
+            first += count
+
+    def _read(self, name: str) -> bytes:
+        span = self._spans[name]
+        if span.size > _MOST:
+            raise BundleError(f"`{name}` is too large")
+        return _read(self.path, span)
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Read a manifest. Raises `BundleError`."""
+    document = read_object(content, {"format", "first", "count", "left", "right"})
+    if document["format"] != BUNDLE_FORMAT:
+        raise BundleError(f"this reads `{BUNDLE_FORMAT}`, and no other format")
+    first, count = document["first"], document["count"]
+    if not all(type(number) is int and 0 <= number <= MAX_SIZE for number in (first, count)):
+        raise BundleError("the manifest's numbers cannot be used")
+    return Manifest(first, count, read_hashes(document["left"]), read_hashes(document["right"]))
+
+
+def read_object(content: bytes, names: set[str]) -> dict[str, Any]:
+    """Read a JSON object with exactly these names, each once. Raises `BundleError`."""
+    try:
+        pairs = json.loads(content, object_pairs_hook=tuple)
+    except ValueError as error:
+        raise BundleError("not JSON") from error
+    if not isinstance(pairs, tuple) or sorted(str(pair[0]) for pair in pairs) != sorted(names):
+        raise BundleError(f"must hold exactly {', '.join(sorted(names))}")
+    return dict(pairs)
+
+
+def read_hashes(value: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - whatever the JSON holds
+    """Read a list of hashes. Raises `BundleError`."""
+    if not isinstance(value, list) or not all(isinstance(hash, str) for hash in value):
+        raise BundleError("hashes must be a list of base64")
+    try:
+        return tuple(parse_hash(hash) for hash in value)
+    except NoteError as error:
+        raise BundleError(str(error)) from error
+
+
+def read_lines(path: Path, span: Span) -> list[bytes]:
+    """Return the lines in a span, without their newlines."""
+    return _read(path, span).split(b"\n")[:-1]
+
+
+def _spans(path: Path) -> dict[str, Span]:
+    try:
+        with tarfile.open(path, "r:") as archive:
+            members = archive.getmembers()
+            end = archive.offset
+    except tarfile.TarError as error:
+        raise BundleError("not a bundle: it must be an uncompressed tar") from error
+    names = [member.name for member in members]
+    if sorted(names) != sorted(_FILES) or not all(member.isreg() for member in members):
+        raise BundleError(f"must hold exactly {', '.join(sorted(_FILES))}")
+    spans = {member.name: Span(member.offset_data, member.size) for member in members}
+    total = path.stat().st_size
+    if max(span.offset + span.size for span in spans.values()) > total:
+        raise BundleError("the bundle is cut off")
+    if any(_read(path, Span(end, total - end))):
+        raise BundleError("something follows the end of the bundle")
+    return spans
+
+
+def _read(path: Path, span: Span) -> bytes:
+    with path.open("rb") as file:
+        file.seek(span.offset)
+        return file.read(span.size)
+
+
+def _lines(path: Path, whole: Span) -> Iterator[tuple[Span, int]]:
+    """Yield spans of up to `PART` lines, and how many lines."""
+    begin, count, position, end = whole.offset, 0, whole.offset, whole.offset + whole.size
+    with path.open("rb") as file:
+        file.seek(position)
+        while position < end:
+            block = file.read(min(_BLOCK, end - position))
+            at = -1
+            while (at := block.find(b"\n", at + 1)) >= 0:
+                count += 1
+                if count == PART:
+                    yield Span(begin, position + at + 1 - begin), count
+                    begin, count = position + at + 1, 0
+            position += len(block)
+    if whole.size and _read(path, Span(end - 1, 1)) != b"\n":
+        raise BundleError("the last line is not a whole one")
+    if count:
+        yield Span(begin, end - begin), count

@@ -1,0 +1,287 @@
+"""What an outside auditor runs: a bundle and a key -> yes or no. Standard library only.
+
+Beside it stand `cryptography`, for Ed25519, and the modules it imports, which want nothing
+more; `gateway.audit.verifier` makes one file of them all. Nothing of the operator's is
+believed: the hashes are computed, the root must be the one that was signed, and an older
+checkpoint of the auditor's own must be a beginning of the same log.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gateway.audit.bundle import (
+    PART,
+    Bundle,
+    BundleError,
+    Part,
+    read_hashes,
+    read_object,
+)
+from gateway.audit.checkpoint import Checkpoint, hash_text, read_checkpoint
+from gateway.audit.entry_check import (
+    Fault,
+    Findings,
+    check_part,
+    join,
+    never_ended,
+    parse_canonical,
+)
+from gateway.audit.merkle import (
+    HASH_SIZE,
+    ProofError,
+    Tree,
+    blocks,
+    leaf_hash,
+    root_from_inclusion_proof,
+    root_hash,
+)
+from gateway.notes import NoteError, VerifierKey
+
+PROOF_FORMAT = "ostiary-proof/1"
+_ALONE = 16 * PART  # with fewer entries no process is started
+_LARGEST_PROOF = 1_000_000  # bytes
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found.
+
+    Attributes:
+        intact: Whether everything that was looked at is as it was signed.
+        problem: What is wrong, or None.
+        index: The first entry that is wrong, as an index of the log; None if none can be named.
+        origin: Which log.
+        size: How many entries the checkpoint covers.
+        root: Its root hash, base64.
+        first: Index of the first entry in the bundle.
+        entries: How many there are.
+        open_requests: Requests that had not ended yet.
+        since: The size of the older checkpoint that this one extends, or None.
+    """
+
+    intact: bool
+    problem: str | None = None
+    index: int | None = None
+    origin: str | None = None
+    size: int | None = None
+    root: str | None = None
+    first: int | None = None
+    entries: int | None = None
+    open_requests: int | None = None
+    since: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+class _Tampered(Exception):
+    """Ends the work: what is wrong, and the index of the entry if one can be named."""
+
+    def __init__(self, problem: str, index: int | None = None):
+        super().__init__(problem)
+        self.index = index
+
+
+def verify_file(
+    path: Path,
+    key: VerifierKey,
+    since: bytes | None = None,
+    *,
+    processes: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Report:
+    """Verify a bundle, or the proof of one entry.
+
+    Args:
+        path: The file.
+        key: The log's.
+        since: A signed checkpoint that the auditor was given earlier.
+        processes: How many work on a long bundle; as many as there are cores by default.
+        progress: Told how many entries of how many are done.
+
+    Raises:
+        BundleError: If nothing can be said: not a bundle, not a whole one, or one that
+            cannot be compared with the older checkpoint.
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        is_proof = file.read(1) == b"{"
+    try:
+        if is_proof:
+            if since is not None:
+                raise BundleError("the proof of one entry says nothing about an older checkpoint")
+            return _verified_proof(path, key)
+        return _Verification(Bundle(path), key).run(since, processes, progress)
+    except _Tampered as found:
+        return Report(False, str(found), found.index)
+
+
+class _Verification:
+    """The work on one bundle."""
+
+    def __init__(self, bundle: Bundle, key: VerifierKey):
+        self.bundle = bundle
+        self.key = key
+        self.head = _signed(bundle.checkpoint, key, "the checkpoint")
+        self.manifest = manifest = bundle.manifest
+        self.end = manifest.first + manifest.count
+        if self.end > self.head.size:
+            raise _Tampered(f"the checkpoint covers {self.head.size} entries only", self.head.size)
+
+    def run(self, since: bytes | None, processes: int | None, progress: Progress) -> Report:
+        older = self._older(since)
+        whole, leaves, fault = self._read(processes, progress)
+        fault = min(filter(None, (fault, self._misfit(leaves))), default=None)
+        if fault is not None:
+            raise _Tampered(fault.reason, self.manifest.first + fault.at)
+        self._check_root(leaves)
+        if older is not None:
+            self._check_extends(older, leaves)
+        if (fault := never_ended(whole)) is not None:
+            raise _Tampered(fault.reason, self.manifest.first + fault.at)
+        return replace(
+            _of(self.head),
+            first=self.manifest.first,
+            entries=self.manifest.count,
+            open_requests=len(whole.admitted),
+            since=older.size if older else None,
+        )
+
+    def _older(self, since: bytes | None) -> Checkpoint | None:
+        if since is None:
+            return None
+        older = _signed(since, self.key, "the older checkpoint")
+        if older.origin != self.head.origin:
+            raise BundleError(f"the older checkpoint is one of `{older.origin}`")
+        if older.size > self.head.size:
+            raise _Tampered(
+                f"the log had {older.size} entries and has {self.head.size}", self.head.size
+            )
+        if not self.manifest.first <= older.size <= self.end:
+            raise BundleError(
+                f"entries {self.manifest.first} to {self.end} do not show whether the log still "
+                f"begins with the first {older.size}; export all of them"
+            )
+        return older
+
+    def _read(
+        self, processes: int | None, progress: Progress
+    ) -> tuple[Findings, bytes, Fault | None]:
+        """Check every entry; return what they say, their hashes and the first fault."""
+        whole, hashes, first = Findings(), [], None
+        total = self.manifest.count
+        for found in _checked(self.bundle, processes, total):
+            hashes.append(found.leaves)
+            if first is None:  # what comes after a fault proves nothing
+                first = join(whole, found)
+            progress(sum(map(len, hashes)) // HASH_SIZE, total)
+        return whole, b"".join(hashes), first
+
+    def _misfit(self, leaves: bytes) -> Fault | None:
+        """Return the first entry whose hash is not the one in the log's tree."""
+        listed, count = self.bundle.leaves(), self.manifest.count
+        if leaves == listed and len(leaves) == count * HASH_SIZE:
+            return None
+        for at in range(count):
+            part = slice(at * HASH_SIZE, (at + 1) * HASH_SIZE)
+            if leaves[part] != listed[part] or len(leaves[part]) != HASH_SIZE:
+                return Fault(at, "it is not the entry that the log's tree has there")
+        return Fault(count, "more entries than the manifest says")
+
+    def _check_root(self, leaves: bytes) -> None:
+        tree = self._tree(leaves, self.end)
+        right = list(blocks(self.end, self.head.size))
+        if len(right) != len(self.manifest.right):
+            raise _Tampered("the manifest has hashes to spare, or too few")
+        for (level, _), hash in zip(right, self.manifest.right, strict=True):
+            tree.append_subtree(level, hash)
+        if tree.root() != self.head.root:
+            raise _Tampered("the entries do not lead to the root hash that was signed")
+
+    def _check_extends(self, older: Checkpoint, leaves: bytes) -> None:
+        if self._tree(leaves, older.size).root() != older.root:
+            raise _Tampered(
+                f"the first {older.size} entries are not those of the older checkpoint: "
+                "the log was forked"
+            )
+
+    def _tree(self, leaves: bytes, size: int) -> Tree:
+        """Return the tree over the entries before the bundle and its own up to `size`."""
+        tree, first = Tree(), self.manifest.first
+        left = list(blocks(0, first))
+        if len(left) != len(self.manifest.left):
+            raise _Tampered("the manifest has hashes to spare, or too few")
+        for (level, _), hash in zip(left, self.manifest.left, strict=True):
+            tree.append_subtree(level, hash)
+        for level, index in blocks(first, size):
+            begin = ((index << level) - first) * HASH_SIZE
+            part = leaves[begin : begin + (HASH_SIZE << level)]
+            tree.append_subtree(level, root_hash(_split(part)))
+        return tree
+
+
+def _checked(bundle: Bundle, processes: int | None, total: int) -> Iterator[Findings]:
+    processes = processes or os.cpu_count() or 1
+    parts: Iterable[Part] = bundle.parts()
+    if processes == 1 or total <= _ALONE:
+        for part in parts:
+            yield check_part(bundle.path, part)
+        return
+    parts = list(parts)
+    with ProcessPoolExecutor(processes) as pool:
+        yield from pool.map(check_part, [bundle.path] * len(parts), parts)
+
+
+def _verified_proof(path: Path, key: VerifierKey) -> Report:
+    content = path.read_bytes()
+    if len(content) > _LARGEST_PROOF:
+        raise BundleError("too large for the proof of one entry")
+    proof = read_object(content, {"format", "index", "entry", "hashes", "checkpoint"})
+    if proof["format"] != PROOF_FORMAT:
+        raise BundleError(f"this reads `{PROOF_FORMAT}`, and no other format")
+    index, entry, note = proof["index"], proof["entry"], proof["checkpoint"]
+    if type(index) is not int or not isinstance(entry, str) or not isinstance(note, str):
+        raise BundleError("the proof's fields cannot be used")
+    head = _signed(_bytes(note), key, "the checkpoint")
+    hashes, line = read_hashes(proof["hashes"]), _bytes(entry)
+    try:
+        parse_canonical(line)
+        root = root_from_inclusion_proof(leaf_hash(line), index, head.size, hashes)
+    except ProofError as error:
+        raise _Tampered(str(error), index) from error
+    except ValueError as error:
+        raise _Tampered("its bytes are not canonical JSON", index) from error
+    if root != head.root:
+        raise _Tampered("the entry is not in the log at this index", index)
+    return replace(_of(head), first=index, entries=1)
+
+
+def _signed(note: bytes, key: VerifierKey, what: str) -> Checkpoint:
+    try:
+        return read_checkpoint(note, [key])
+    except NoteError as error:
+        raise _Tampered(f"{what}: {error}") from error
+
+
+def _of(head: Checkpoint) -> Report:
+    return Report(True, origin=head.origin, size=head.size, root=hash_text(head.root))
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise BundleError("the proof is no Unicode text") from error
+
+
+def _split(hashes: bytes) -> Sequence[bytes]:
+    return [hashes[at : at + HASH_SIZE] for at in range(0, len(hashes), HASH_SIZE)]

@@ -1,0 +1,100 @@
+"""The verifier as a program of its own: what the one file runs. Standard library only.
+
+    python ostiary_verify.py BUNDLE --key KEY [--since OLD] [--json]
+
+Exit status: 0 intact, 1 tampered, 2 wrong usage, or nothing can be said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.audit.bundle import BundleError
+from gateway.audit.verify import Progress, Report, verify_file
+from gateway.notes import NoteError, VerifierKey, parse_verifier_key
+
+INTACT, TAMPERED, UNKNOWN = 0, 1, 2
+
+
+def read_verifier_key(given: str) -> VerifierKey:
+    """Return a key that is given as it is, or as a file that holds it.
+
+    Raises:
+        NoteError: If it is neither.
+    """
+    text = given
+    if "+" not in given or Path(given).is_file():
+        try:
+            text = Path(given).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise NoteError(f"`{given}` is neither a verifier key nor a file with one") from error
+    return parse_verifier_key(text)
+
+
+def in_words(report: Report) -> str:
+    """Return a report as people read it."""
+    if not report.intact:
+        where = "" if report.index is None else f" at entry {report.index}"
+        return f"TAMPERED{where}: {report.problem}"
+    lines = [f"intact: {report.origin}, {report.size} entries, root {report.root}"]
+    if report.open_requests is None:
+        lines.append(f"  entry {report.first} is in it")
+        return "\n".join(lines)
+    last = (report.first or 0) + (report.entries or 0) - 1
+    lines.append(f"  entries {report.first} to {last} are here, every one as it was signed")
+    lines.append("  no replica's numbers have a gap, and no request has ended twice")
+    if report.open_requests:
+        lines.append(f"  {report.open_requests} requests had not ended yet")
+    if report.since is not None:
+        lines.append(f"  the first {report.since} entries are those of the older checkpoint")
+    return "\n".join(lines)
+
+
+def checked(
+    path: Path, key: str, since: Path | None, processes: int | None, progress: Progress
+) -> tuple[int, Report | str]:
+    """Return the exit status, and the report or why there is none."""
+    try:
+        older = since.read_bytes() if since is not None else None
+        verifier = read_verifier_key(key)
+        report = verify_file(path, verifier, older, processes=processes, progress=progress)
+    except (BundleError, NoteError) as error:
+        return UNKNOWN, f"{path}: {error}"
+    except OSError as error:
+        return UNKNOWN, f"{error.filename}: {(error.strerror or 'it cannot be read').lower()}"
+    return INTACT if report.intact else TAMPERED, report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Verify one bundle; return the exit status."""
+    parser = argparse.ArgumentParser(description="Verify a bundle or a proof of Ostiary's log.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--key", required=True, help="the log's verifier key, or a file with it")
+    parser.add_argument("--since", type=Path, help="a checkpoint that you were given earlier")
+    parser.add_argument("--processes", type=int, help="as many as there are cores by default")
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    given = parser.parse_args(arguments)
+    progress = _bar if sys.stderr.isatty() else _silence
+    status, answer = checked(given.bundle, given.key, given.since, given.processes, progress)
+    if isinstance(answer, str):
+        sys.stderr.write(f"{answer}\n")
+    else:
+        said = json.dumps(answer.document()) if given.json else in_words(answer)
+        sys.stdout.write(f"{said}\n")
+    return status
+
+
+def _bar(done: int, total: int) -> None:
+    sys.stderr.write(f"\r{done} of {total} entries" + ("\n" if done >= total else ""))
+
+
+def _silence(done: int, total: int) -> None:
+    """Say nothing: the output goes into a file."""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,123 @@
+"""A witness (c2sp.org/tlog-witness): cosigns what is consistent with all it cosigned before.
+
+Run by the auditor, on the auditor's machine, with the auditor's key. It keeps the last
+checkpoint it saw of each log in a directory. A log that shows two people two histories
+would have to show the witness both, and the second is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.audit.checkpoint import (
+    Checkpoint,
+    hash_text,
+    parse_hash,
+    parse_size,
+    read_checkpoint,
+)
+from gateway.audit.cosignature import cosign
+from gateway.audit.heads import FileHeads
+from gateway.audit.merkle import EMPTY_ROOT, ProofError, check_consistency
+from gateway.notes import Note, NoteError, SigningKey, VerifierKey, parse_note
+
+_MOST_HASHES = 63
+
+
+class WitnessError(Exception):
+    """The witness does not cosign; the message says why."""
+
+
+class Outdated(WitnessError):
+    """The request begins at another size than the witness saw last.
+
+    Attributes:
+        seen: That size.
+    """
+
+    def __init__(self, seen: int):
+        super().__init__(f"the witness has seen {seen} entries; send the proof from there")
+        self.seen = seen
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a witness is sent: `old <size>`, a consistency proof, a checkpoint.
+
+    Attributes:
+        old: The size that the sender thinks the witness saw last.
+        proof: From there to the checkpoint.
+        note: The signed checkpoint.
+    """
+
+    old: int
+    proof: tuple[bytes, ...]
+    note: bytes
+
+    def encode(self) -> bytes:
+        """Return it as it is sent."""
+        lines = [f"old {self.old}", *map(hash_text, self.proof), "", ""]
+        return "\n".join(lines).encode() + self.note
+
+
+def parse_request(content: bytes) -> Request:
+    """Read a request. Raises `NoteError` if it could be written in another way."""
+    head, blank, note = content.partition(b"\n\n")
+    try:
+        first, *hashes = head.decode("ascii").split("\n")
+    except UnicodeDecodeError as error:
+        raise NoteError("a request must begin with `old` and a tree size") from error
+    if not blank or not first.startswith("old "):
+        raise NoteError("a request must begin with `old` and a tree size")
+    if len(hashes) > _MOST_HASHES:
+        raise NoteError(f"a proof must not have more than {_MOST_HASHES} hashes")
+    return Request(parse_size(first.removeprefix("old ")), tuple(map(parse_hash, hashes)), note)
+
+
+class Witness:
+    """A witness and what it saw.
+
+    Args:
+        key: The witness's own.
+        logs: The keys of the logs it looks at.
+        directory: Where it keeps what it saw.
+    """
+
+    def __init__(self, key: SigningKey, logs: Iterable[VerifierKey], directory: Path):
+        self._key = key
+        self._logs = tuple(logs)
+        self._seen = FileHeads(directory)
+
+    async def add(self, request: Request, now: int) -> Note:
+        """Return the checkpoint with a cosignature, remembered before.
+
+        Args:
+            request: As it was sent.
+            now: Unix seconds.
+
+        Raises:
+            NoteError: If the checkpoint is malformed, or by a log it does not look at.
+            Outdated: If the proof begins elsewhere.
+            WitnessError: If the checkpoint is not consistent with what it saw.
+            OSError: If it cannot remember.
+        """
+        checkpoint = read_checkpoint(request.note, self._logs)
+        seen = await self._last(checkpoint.origin)
+        if request.old > checkpoint.size:
+            raise WitnessError(f"a log of {checkpoint.size} entries does not hold {request.old}")
+        if request.old != seen.size:
+            raise Outdated(seen.size)
+        try:
+            check_consistency(seen.head, checkpoint.head, request.proof)
+        except ProofError as error:
+            raise WitnessError(f"inconsistent with what the witness saw: {error}") from error
+        await self._seen.keep(checkpoint, request.note)
+        return cosign(parse_note(request.note), self._key, now)
+
+    async def _last(self, origin: str) -> Checkpoint:
+        note = (await self._seen.kept()).get(origin)
+        if note is None:
+            return Checkpoint(origin, 0, EMPTY_ROOT)
+        return read_checkpoint(note, self._logs)
