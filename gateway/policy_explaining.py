@@ -15,6 +15,7 @@ from gateway.policy_words import circumstances_as_json
 from gateway.store import policies as stored
 from gateway.store.session import Database
 from policies.apply import apply
+from policies.book import unite
 from policies.bundle import BundleError
 from policies.circumstances import Circumstances
 from policies.explain import Account, RuleAccount, explain, explain_recorded
@@ -79,8 +80,8 @@ async def explain_decision(database: Database, decision_id: str, source: str | N
     if not found:
         raise GatewayError(f"there is no decision `{decision_id}` in the log")
     decision = _decision(found[0])
-    policy = read_policy(source).policy if source else await _policy(database, decision)
-    return explain_recorded(decision, policy)
+    given = read_policy(source).policy if source else None
+    return explain_recorded(decision, await _governing(database, decision, given))
 
 
 def as_json(account: Account, reasons: Reasons) -> dict[str, Any]:
@@ -97,6 +98,11 @@ def as_json(account: Account, reasons: Reasons) -> dict[str, Any]:
             "digest": decision.policy_digest,
         },
         "circumstances": account.given and circumstances_as_json(account.given),
+        "message": {"user": decision.user_message, "developer": decision.developer_message},
+        "redactions": [
+            {"start": each.span.start, "end": each.span.end, "replacement": each.replacement}
+            for each in decision.redactions
+        ],
         "rules": [_rule(told) for told in account.rules],
         "scores": {name: score for name, score in decision.scores.items() if score != 0},
         "disclaimers": list(decision.disclaimers),
@@ -143,18 +149,32 @@ def _rule(told: RuleAccount) -> dict[str, Any]:
     }
 
 
-async def _policy(database: Database, decision: Decision) -> Policy | None:
-    """Return the policy that took a decision, if it is built in or in the registry."""
-    for name in builtin_names():
-        policy = read_policy(name).policy
-        if policy.digest == decision.policy_digest:
-            return policy
+async def _governing(database: Database, decision: Decision, given: Policy | None) -> Policy | None:
+    """Return the policy that took a decision, or several united, if all of them are at hand.
+
+    Args:
+        database: Where the registry is.
+        decision: As it was recorded.
+        given: One that is at hand otherwise, or None.
+    """
+    at_hand = [read_policy(name).policy for name in builtin_names()]
+    at_hand += [given] if given else []
+    ids, versions = decision.policy_id.split("+"), decision.policy_version.split("+")
+    parts = []
+    for policy_id, version in zip(ids, versions, strict=True):
+        part = next((p for p in at_hand if (p.id, p.version) == (policy_id, version)), None)
+        parts.append(part or await _registered(database, policy_id, version))
+    united = unite([part for part in parts if part]) if all(parts) else None
+    return united if united and united.digest == decision.policy_digest else given
+
+
+async def _registered(database: Database, policy_id: str, version: str) -> Policy | None:
     async with database.read() as connection:
-        version = await stored.with_digest(connection, decision.policy_digest)
-    if version is None:
+        found = await stored.find(connection, policy_id, version)
+    if found is None:
         return None
     try:
-        return parse_bundle(await stored.bundle(database, version.digest)).policy
+        return parse_bundle(await stored.bundle(database, found.digest)).policy
     except (PolicyError, BundleError):  # of an earlier version of the format
         return None
 

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from tests.contract.live import DONE, MODEL, final
+from tests.contract.live import DONE, MODEL, final, wait_until
 
 POLICY = """
 apiVersion: ostiary/v1
@@ -63,6 +63,8 @@ def test_circumstances_decide_which_rules_are_for_the_request(explain):
     assert said["circumstances"]["project"] == "other"
     roles = {rule["id"]: rule["role"] for rule in said["rules"]}
     assert roles == {"children": "determined", "no-secrets": "out_of_scope"}
+    assert said["message"] == {"user": "", "developer": ""}
+    assert said["redactions"] == []
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,35 @@ def test_with_its_policy_the_bands_are_known_and_with_another_one_nothing_is_mad
     assert done.exit_code == 1
     assert "`ostiary-baseline`" in done.stderr
     assert "did not take this decision, but `acme` 1.0.0" in done.stderr
+
+
+def test_a_decision_of_several_policies_is_explained_with_the_bands_of_all(
+    new_gateway, tmp_path, explain, monkeypatch
+):
+    gateway = new_gateway(policy=str(tmp_path / "acme.yaml"), classifiers=("patterns",))
+    gateway.script(final("Hello."), DONE)
+    monkeypatch.setenv("OSTIARY_HOME", str(gateway.settings.home))
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        POLICY.replace("id: acme", "id: other").replace("no-secrets", "marks").replace("0.8", "0.7")
+    )
+    assert CliRunner().invoke(app, ["policy", "activate", str(other)]).exit_code == 0
+    wait_until(lambda: "other" in governing(gateway))
+
+    done = explain("--decision", governing(gateway).partition(" ")[0])
+
+    assert "because of `no-secrets`, `marks`" in done.stdout
+    assert "[0.8 block]" in done.stdout
+    assert "[0.7 block]" in done.stdout
+
+
+def governing(gateway):
+    """Ask, and return the decision's id and the policies that took it."""
+    with pytest.raises(openai.BadRequestError):
+        gateway.client.responses.create(model=MODEL, input=SECRET)
+    entries = gateway.ended(gateway.last_request("responses"))
+    [entry] = [entry for entry in entries if "decision" in entry]
+    return f"{entry['decision']['id']} {entry['policy']['id']}"
 
 
 def test_a_decision_that_is_not_there_is_named(explain, recorded):
