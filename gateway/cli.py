@@ -22,6 +22,7 @@ from gateway import (
     policy_explain_cli,
     policy_lifecycle_cli,
     policy_pack_cli,
+    policy_replay_cli,
     user_cli,
 )
 from gateway.errors import GatewayError
@@ -49,6 +50,7 @@ policy_cli.app.add_typer(policy_authoring_cli.app)
 policy_cli.app.add_typer(policy_explain_cli.app)
 policy_cli.app.add_typer(policy_lifecycle_cli.app)
 policy_cli.app.add_typer(policy_pack_cli.app)
+policy_cli.app.add_typer(policy_replay_cli.app)
 app.add_typer(audit_cli.app, name="audit")
 audit_cli.app.add_typer(content_cli.audit)
 keys.add_typer(content_cli.keys)

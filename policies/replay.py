@@ -180,6 +180,21 @@ class Replayer:
         self._facts = _facts(self.policy)
         self._canaries = [rule for rule in rules if rule.mode is Mode.CANARY]
 
+    @property
+    def timed(self) -> bool:
+        """Whether it matters to the policy when a request was admitted."""
+        return bool(self._edges)
+
+    @property
+    def sees_people(self) -> bool:
+        """Whether it matters who the end user is."""
+        return bool(self._canaries)
+
+    @property
+    def sees_tools(self) -> bool:
+        """Whether it matters which functions the model may call."""
+        return "tools" in self._facts
+
     def decide(self, recorded: Recorded) -> Outcome:
         """Return what the policy says of a recorded decision's answers."""
         circle = self._circle(recorded)
@@ -190,8 +205,7 @@ class Replayer:
             self.remembered += 1
             return known
         if len(self._decided) >= MOST_REMEMBERED:
-            self._decided.clear()
-            self._narrowed.clear()
+            self.forget()
         policy = self._narrowed.get(circle)
         if policy is None:
             policy = apply(self.policy, recorded.given, recorded.at)
@@ -201,6 +215,11 @@ class Replayer:
         outcome = (decision.action, decision.determining_rules)
         self._decided[key] = outcome
         return outcome
+
+    def forget(self) -> None:
+        """Remember nothing of what was decided so far."""
+        self._decided.clear()
+        self._narrowed.clear()
 
     def _circle(self, recorded: Recorded) -> tuple[object, ...]:
         """Return what the policy can tell about who asks, and when."""
