@@ -15,12 +15,13 @@ import argparse
 import asyncio
 import json
 import tempfile
-import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 from time import perf_counter
+
+from uuid_utils import uuid7
 
 from benchmarks.policy import policy_text
 from classifiers.types import Assessment, Passage, Receipt, Verdict
@@ -93,7 +94,7 @@ def _exchange(policy: Policy) -> tuple[Exchange, str]:
     principal = Principal("AbC", given.project, frozenset({Scope.CALLER}), 10, 1000)
     prompt = Prompt(given.model, (Message(Role.USER, "x"),))
     exchange = Exchange(
-        f"req_{uuid.UUID(int=CHANCE.getrandbits(128)).hex}",
+        f"req_{uuid7().hex}",
         principal,
         prompt,
         policy,
@@ -109,7 +110,7 @@ async def fill(url: str, made: Iterator[Entry], file: Path) -> int:
     """Write entries into a log and, as they lie there, into a file; return their bytes."""
     database = Database(url)
     await database.migrate()
-    await replicas.enter(database, REPLICA.id, REPLICA.build, 0.0)
+    await replicas.register(database, REPLICA.id, REPLICA.build, 0.0)
     writer = open_writer(database)
     size, rows = 0, []
     with file.open("wb") as lines:
@@ -137,7 +138,7 @@ def forgetful(policy: Policy, file: Path, count: int) -> float:
     reading.learn(entry["id"], bodies[0])
     started = perf_counter()
     for body in bodies[1:]:
-        reading.feed(reading.documents([body]))
+        reading.feed([body])
         replayer.forget()
     return count / (perf_counter() - started)
 

@@ -7,6 +7,7 @@ are read by several processes, each a range.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -89,6 +90,14 @@ def _run(jobs: list[Job]) -> Iterator[Tally]:
 
 def work(job: Job) -> Tally:
     """Replay one range; a process of its own may do so."""
+    gc.disable()  # a third of the time, and entries hold no circles
+    try:
+        return _work(job)
+    finally:
+        gc.enable()
+
+
+def _work(job: Job) -> Tally:
     replayer = Replayer(_policy(job.bundle))
     if job.is_file:
         panels = {name: cast_of(orjson.loads(body)) for name, body in (job.panels or {}).items()}
@@ -135,11 +144,10 @@ async def _read_log(job: Job, replay: Replay) -> Tally:
             # The next ones are fetched while these are decided.
             following = asyncio.create_task(read(batch[-1].seq + 1, last, BATCH))
             await asyncio.sleep(0)
-            documents = replay.documents(entry.body for entry in batch)
-            for panel in replay.unknown(documents):
+            replay.feed(entry.body for entry in batch)
+            for panel in tuple(replay.waiting):
                 found = await entries.with_id(database, panel)
                 replay.learn(panel, found[0].body if found else None)
-            replay.feed(documents)
             batch = await following
     finally:
         await database.aclose()
@@ -190,12 +198,11 @@ def _read_file(job: Job, replay: Replay) -> Tally:
 
 
 def _feed(job: Job, replay: Replay, lines: list[bytes]) -> None:
-    documents = replay.documents(lines)
     if not _is_plain(job.wanted):
-        documents = [each for each in documents if _is_wanted(each, job.wanted)]
-    for panel in replay.unknown(documents):
+        lines = [line for line in lines if _is_wanted(_entry(line), job.wanted)]
+    replay.feed(lines)
+    for panel in tuple(replay.waiting):
         replay.learn(panel, None)
-    replay.feed(documents)
 
 
 def _is_wanted(document: Mapping[str, object], wanted: Wanted) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -101,38 +102,38 @@ class Replay:
 
     Attributes:
         tally: What came of it so far.
+        waiting: Decisions by the entry that says who was there to answer, until it is known.
     """
 
     def __init__(self, replayer: Replayer, panels: Mapping[str, Cast] | None = None):
         self.tally = Tally()
+        self.waiting: dict[str, list[bytes]] = {}
         self._replayer = replayer
         self._panels: dict[str, Cast | None] = dict(panels or {})
         self._people: dict[object, Circumstances] = {}
 
-    def documents(self, bodies: Iterable[bytes]) -> list[dict[str, Any]]:
-        """Return the decisions among entries, parsed."""
-        parsed = map(orjson.loads, bodies)
-        return [each for each in parsed if each.get("type") == DECISION]
-
-    def unknown(self, documents: Iterable[Mapping[str, Any]]) -> set[str]:
-        """Return the ids of the entries that say who was there to answer and are not known."""
-        panels = {each.get("panel") for each in documents}
-        return {panel for panel in panels if panel is not None and panel not in self._panels}
-
-    def learn(self, panel: str, body: bytes | None) -> None:
-        """Take the entry that says who was there to answer; None if there is none."""
-        self._panels[panel] = None if body is None else cast_of(orjson.loads(body))
-
-    def feed(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Have decisions decided again. Learn what is unknown in them before."""
-        for document in documents:
-            cast = self._panels.get(document.get("panel") or "")
+    def feed(self, bodies: Iterable[bytes]) -> None:
+        """Have the decisions among these entries decided again; what is unknown waits."""
+        for body in bodies:
+            document = orjson.loads(body)
+            if document.get("type") != DECISION:
+                continue
+            panel = document.get("panel")
+            if panel is not None and panel not in self._panels:
+                self.waiting.setdefault(panel, []).append(body)
+                continue
+            cast = self._panels.get(panel or "")
             reason = _unfit(document, cast)
             if reason is not None or cast is None:
                 self.tally.passed_over[reason or NOBODY] += 1
             else:
                 self._decide(document, cast)
         self.tally.remembered = self._replayer.remembered
+
+    def learn(self, panel: str, body: bytes | None) -> None:
+        """Take the entry that says who was there to answer, None if there is none; and go on."""
+        self._panels[panel] = None if body is None else cast_of(orjson.loads(body))
+        self.feed(self.waiting.pop(panel, ()))
 
     def _decide(self, document: Mapping[str, Any], cast: Cast) -> None:
         decision = document["decision"]
@@ -200,5 +201,6 @@ def _admitted(document: Mapping[str, Any]) -> datetime:
     """Return when a request was admitted: its id is a UUIDv7, which begins with that."""
     digits = document["request"]["id"].removeprefix("req_")
     if len(digits) == 32 and digits[12] == "7":
-        return datetime.fromtimestamp(int(digits[:12], 16) / 1000, UTC)
+        with suppress(ValueError, OverflowError):  # made up by somebody else
+            return datetime.fromtimestamp(int(digits[:12], 16) / 1000, UTC)
     return datetime.fromisoformat(document["recorded_at"])

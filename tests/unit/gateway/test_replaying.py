@@ -50,11 +50,10 @@ def entry(score=0.0, action="allow", rules=(), at=datetime(2026, 11, 26, tzinfo=
 
 def replayed(*entries, panels=(PANEL,)):
     replay = Replay(Replayer(parse_policy(POLICY.encode()).policy))
-    documents = replay.documents(json.dumps(each).encode() for each in (*panels, *entries))
-    for panel in replay.unknown(documents):
-        known = {each["id"]: json.dumps(each).encode() for each in panels}
+    replay.feed(json.dumps(each).encode() for each in (*panels, *entries))
+    known = {each["id"]: json.dumps(each).encode() for each in panels}
+    for panel in tuple(replay.waiting):
         replay.learn(panel, known.get(panel))
-    replay.feed(documents)
     return replay.tally
 
 
