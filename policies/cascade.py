@@ -23,6 +23,7 @@ from policies.types import Policy, Rule, Rung, Stage
 
 FAILED = "failed"  # no answer, and no reason was given
 STRETCH = 8_000  # code points; each that is begun grants the deadline once more
+SHORTEST = 64  # code points that a passage counts for at least
 NOT_ASKED = "not_asked"  # there is no such classifier, or it was not asked
 
 Found = Mapping[str, Sequence[tuple[int, Verdict]]]  # by category: passage and verdict
@@ -60,8 +61,8 @@ async def assess(
 
 
 def _stretches(passages: Sequence[Passage]) -> int:
-    """Return how many deadlines the passages are granted: long ones take longer to read."""
-    length = sum(len(passage.before) + len(passage.text) for passage in passages)
+    """Return how many deadlines the passages are granted: long ones take longer, and many."""
+    length = sum(max(len(passage.before) + len(passage.text), SHORTEST) for passage in passages)
     return 1 + length // STRETCH
 
 

@@ -83,7 +83,7 @@ class Defaults(Part):
     """The same, where the only reason is a language that the classifiers were not made for."""
     deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 400
     """How long the classifiers may take at a stage, milliseconds, for each 8,000 characters
-    begun."""
+    begun; a message counts for 64 at least."""
     durability: Literal["before_response"] = "before_response"
     """A decision is in the log before anything leaves."""
     judge_deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 5000

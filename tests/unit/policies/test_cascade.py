@@ -364,6 +364,17 @@ async def test_a_category_with_an_answer_missing_says_so():
     assert decision.unscored == {"weapons": UNSUPPORTED_LANGUAGE}
 
 
+async def test_many_short_texts_are_granted_the_deadline_again_too():
+    class Timed(Table):
+        async def judge(self, passages, deadline_ms):
+            self.deadline_ms = deadline_ms
+            return await super().judge(passages, deadline_ms)
+
+    panel = Timed({})
+    await assess(panel, policy(), Stage.INPUT, (Passage(Source.USER, "a"),) * 2000)
+    assert panel.deadline_ms == 400 * 17
+
+
 async def test_without_judges_on_the_panel_nothing_is_asked_twice():
     table = Table(weapons(0.9), judges=())
 
