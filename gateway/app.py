@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from classifiers.panel import Panel
 from classifiers.registry import build
-from gateway.api import chat, health, models, moderations, responses
+from gateway.api import chat, health, models, moderations, organization, responses
 from gateway.api import policies as policies_api
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
@@ -24,9 +24,8 @@ from gateway.audit.heads import open_heads
 from gateway.audit.ledger import Ledger
 from gateway.audit.log_key import read_or_create_key
 from gateway.audit.log_tree import LogTree
-from gateway.audit.master_keys import open_master_keys
 from gateway.audit.sweeper import Sweeper
-from gateway.audit.vault import Vault
+from gateway.audit.vault import Vault, open_vault
 from gateway.enforcement import Enforcement
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
@@ -47,7 +46,13 @@ from gateway.store.session import Database
 from model_runner.types import Runner
 from policies.testing import judge_of
 
-_ROUTERS = (moderations.router, models.router, policies_api.router, health.router)
+_ROUTERS = (
+    moderations.router,
+    models.router,
+    policies_api.router,
+    organization.router,
+    health.router,
+)
 
 
 def create_app(settings: Settings, runner: Runner | None = None) -> FastAPI:
@@ -183,12 +188,6 @@ def _pipeline(
         expose_reasoning=settings.expose_reasoning,
         timeout_s=settings.generation_timeout_s,
     )
-
-
-def open_vault(settings: Settings, database: Database) -> Vault:
-    """Return where content is kept. Raises `ValueError` if a master key is none."""
-    master = open_master_keys(settings.vault_file, settings.vault_key.get_secret_value())
-    return Vault(database, master, settings.content)
 
 
 def _open_identity(settings: Settings, database: Database) -> Identity:

@@ -12,11 +12,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.terminal import NO, WRONG_USAGE, Json, fail, read_settings, say, with_database
+from gateway.content_cli import show_content
+from gateway.policy_lifecycle_cli import Operator
+from gateway.terminal import (
+    NO,
+    WRONG_USAGE,
+    Json,
+    entry_line,
+    fail,
+    read_settings,
+    say,
+    with_database,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,17 +53,27 @@ def tail_log(
     from gateway.audit.queries import tail
 
     for entry in with_database(read_settings(), lambda database: tail(database, lines, after)):
-        typer.echo(json.dumps(entry) if as_json else _one_line(entry))
+        typer.echo(json.dumps(entry) if as_json else entry_line(entry))
 
 
 @app.command("show")
 def show_entry(
     id: Annotated[str, typer.Argument(help="An entry's, a decision's or a request's id.")],
+    content: Annotated[
+        bool, typer.Option("--content", help="Open what was said; this is recorded.")
+    ] = False,
+    reason: Annotated[str | None, typer.Option(help="Why it is opened.")] = None,
+    operator: Operator = None,
     as_json: Json = False,
 ) -> None:
-    """Print what the log holds about one entry, decision or request."""
+    """Print what the log holds about one entry, decision or request, or what was said."""
     from gateway.audit.queries import show
 
+    if content:
+        if not reason:
+            fail("say why it is opened: --reason", WRONG_USAGE)
+        show_content(id, reason, operator, as_json=as_json)
+        return
     entries = with_database(read_settings(), lambda database: show(database, id))
     if not entries:
         fail(f"there is nothing in the log about `{id}`", NO)
@@ -142,15 +163,23 @@ def export_log(
     since: Moment = None,
     until: Moment = None,
     shard: Shard = None,
+    operator: Operator = None,
     as_json: Json = False,
 ) -> None:
     """Write a bundle for an auditor: entries, their hashes and a signed checkpoint."""
-    from gateway.audit.export import Stretch, export
+    from gateway.audit.access import note_export
+    from gateway.audit.export import Exported, Stretch, export
+    from gateway.policy_lifecycle import operator as actor
 
     what = Stretch(shard, _moment(since), _moment(until))
     settings = read_settings()
+
+    async def ask(database: Database) -> Exported:
+        await note_export(database, what, actor=actor(operator).id)
+        return await export(database, what, out, progress)
+
     with _answered(), _bar("exporting") as progress:
-        done = with_database(settings, lambda db: export(db, what, out, progress))
+        done = with_database(settings, ask)
     if as_json:
         document = {"file": str(out), "shard": done.shard, "first": done.first}
         typer.echo(json.dumps({**document, "entries": done.count, "size": done.size}))
@@ -240,20 +269,3 @@ def _bar(what: str) -> Iterator[Progress]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _one_line(entry: dict[str, Any]) -> str:
-    decision, outcome = entry.get("decision") or {}, entry.get("outcome") or {}
-    request = (entry.get("request") or {}).get("id", "")
-    said = " ".join(
-        str(part)
-        for part in (
-            decision.get("stage"),
-            decision.get("action"),
-            ",".join(entry.get("determining_rules") or []),
-            outcome.get("reason"),
-        )
-        if part
-    )
-    when = str(entry["recorded_at"])[:23]
-    return f"{entry['seq']:>8}  {when}  {entry['type']:<28} {request:<36}  {said}".rstrip()

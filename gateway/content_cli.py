@@ -1,34 +1,84 @@
-"""`ostiary audit erase | hold` and `ostiary keys rotate-vault`: what becomes of kept content."""
+"""`ostiary audit search | erase | hold`, `keys rotate-vault`, and content that is shown."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.policy_lifecycle_cli import Operator
 from gateway.terminal import (
+    NO,
     Answer,
     Json,
     answered,
+    entry_line,
+    fail,
     read_settings,
     rows,
+    say,
     with_database,
 )
 from gateway.user_cli import Identifier, Project, Subject, named_subject
 
 if TYPE_CHECKING:
+    from gateway.audit.access import OpenedRecord
+    from gateway.audit.search import Criteria, Page
     from gateway.settings import Settings
     from gateway.store.session import Database
 
 Reason = Annotated[str, typer.Option(help="Why; it goes into the decision log. Name nobody in it.")]
 
+Several = list[str] | None
+Moment = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="UTC, as in `2026-01-31`."),
+]
+
 audit = typer.Typer()
 hold = typer.Typer(help="Holds: what is neither erased nor expires.", no_args_is_help=True)
 keys = typer.Typer()
 audit.add_typer(hold, name="hold")
+
+
+@audit.command("search")
+def search_log(  # noqa: PLR0913 - the options of a command
+    project: Annotated[Several, typer.Option(help="Of this project; repeatable.")] = None,
+    type: Annotated[Several, typer.Option(help="Of this type; repeatable.")] = None,
+    stage: Annotated[Several, typer.Option(help="Decided at this stage; repeatable.")] = None,
+    action: Annotated[Several, typer.Option(help="Decided to this; repeatable.")] = None,
+    rule: Annotated[Several, typer.Option(help="This rule matched; repeatable.")] = None,
+    category: Annotated[Several, typer.Option(help="Scored this category; repeatable.")] = None,
+    request: Annotated[Several, typer.Option(help="Of this request; repeatable.")] = None,
+    subject: Annotated[Several, typer.Option(help="About this pseudonym; repeatable.")] = None,
+    by: Annotated[Several, typer.Option("--by", help="By this key, or `cli`.")] = None,
+    since: Moment = None,
+    until: Moment = None,
+    lines: Annotated[int, typer.Option("-n", min=1, max=10_000, help="How many entries.")] = 20,
+    after: Annotated[str | None, typer.Option(help="Entries older than that with this id.")] = None,
+    operator: Operator = None,
+    as_json: Json = False,
+) -> None:
+    """Search the decision log, newest first; what was searched for is recorded."""
+    from gateway.audit.search import Criteria, Page
+
+    criteria = Criteria(
+        types=_each(type),
+        projects=_each(project),
+        requests=_each(request),
+        since=_moment(since),
+        before=_moment(until),
+        stages=_each(stage),
+        actions=_each(action),
+        rules=_each(rule),
+        categories=_each(category),
+        end_users=_each(subject),
+        actors=_each(by),
+    )
+    _tell(criteria, Page(lines, after), _actor(operator), as_json=as_json)
 
 
 @audit.command("erase")
@@ -122,6 +172,50 @@ def rotate_vault(operator: Operator = None, as_json: Json = False) -> None:
         typer.echo(f"{done.projects} projects, {done.keys} keys: now under {done.master_key}")
 
 
+def show_content(id: str, reason: str, operator: str | None, *, as_json: bool) -> None:
+    """Print what was said, once it is recorded that somebody reads it."""
+    from gateway.audit.access import open_content
+    from gateway.audit.vault import open_vault
+
+    settings, by = read_settings(), _actor(operator)
+
+    async def ask(database: Database) -> list[OpenedRecord]:
+        return await open_content(open_vault(settings, database), id, reason=reason, actor=by)
+
+    for record in _answer(settings, ask):
+        for field in record.content:
+            line = {"id": record.entry["id"], "field": field.field, "state": field.state.value}
+            if as_json:
+                typer.echo(json.dumps({**line, "said": list(field.said)}))
+                continue
+            typer.echo(f"{line['id']}  {field.field}  {field.state.value}")
+            for one in field.said:
+                typer.echo(f"  {one['source']}: {one['text']}")
+
+
+def _tell(criteria: Criteria, page: Page, actor: str, *, as_json: bool) -> None:
+    from gateway.audit.access import search
+
+    found = _answer(
+        read_settings(),
+        lambda database: search(database, criteria, page, surface="cli", actor=actor),
+    )
+    for entry in found.entries:
+        typer.echo(json.dumps(entry) if as_json else entry_line(entry))
+    if found.more:
+        say(f"there are more: --after {found.entries[-1]['id']}")
+
+
+def _each(values: Several) -> tuple[str, ...]:
+    return tuple(values or ())
+
+
+def _moment(moment: datetime | None) -> str | None:
+    from gateway.store.times import as_text
+
+    return None if moment is None else as_text(moment.replace(tzinfo=UTC))
+
+
 def _actor(operator: str | None) -> str:
     from gateway.policy_lifecycle import operator as actor
 
@@ -130,7 +224,6 @@ def _actor(operator: str | None) -> str:
 
 def _answer(settings: Settings, ask: Callable[[Database], Awaitable[Answer]]) -> Answer:
     from gateway.audit.envelope import Unreadable
-    from gateway.terminal import NO, fail
 
     try:
         with answered():

@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 import tomllib
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -125,6 +125,24 @@ def indented(line: str, by: int = 4) -> None:
     width = max(console.width - by, 1) if console.is_terminal else len(line)
     for part in Text(line).wrap(console, max(width, 1)):
         typer.echo(" " * by + part.plain.rstrip())
+
+
+def entry_line(entry: Mapping[str, Any]) -> str:
+    """Return an entry of the decision log as one line."""
+    decision, outcome = entry.get("decision") or {}, entry.get("outcome") or {}
+    request = (entry.get("request") or {}).get("id", "")
+    said = " ".join(
+        str(part)
+        for part in (
+            decision.get("stage"),
+            decision.get("action"),
+            ",".join(entry.get("determining_rules") or []),
+            outcome.get("reason"),
+        )
+        if part
+    )
+    when = str(entry["recorded_at"])[:23]
+    return f"{entry['seq']:>8}  {when}  {entry['type']:<28} {request:<36}  {said}".rstrip()
 
 
 def say(message: str) -> None:

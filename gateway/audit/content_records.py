@@ -87,10 +87,9 @@ def searched(criteria: Mapping[str, object], *, found: int, surface: str, actor:
     return Entry("access.searched", body)
 
 
-def exported(kind: str, *, entries: int, since: str | None, until: str | None, actor: str) -> Entry:
-    """Somebody is about to take so many entries away."""
-    export = {"kind": kind, "entries": entries, "since": since, "until": until}
-    return Entry("access.exported", {"actor": {"key": actor}, "access": export})
+def exported(what: Mapping[str, str | None], *, actor: str) -> Entry:
+    """Somebody is about to take entries away."""
+    return Entry("access.exported", {"actor": {"key": actor}, "export": dict(what)})
 
 
 def _of_subject(

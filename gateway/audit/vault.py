@@ -32,12 +32,12 @@ from gateway.audit.envelope import (
     unwrap,
     wrap,
 )
-from gateway.audit.master_keys import MasterKeys, Wrapped
+from gateway.audit.master_keys import MasterKeys, Wrapped, open_master_keys
 from gateway.errors import StoreUnavailable
 from gateway.exchange import Exchange
 from gateway.keeping import Said, fields
 from gateway.memory import Memory
-from gateway.settings import ContentMode
+from gateway.settings import ContentMode, Settings
 from gateway.store import content as store
 from gateway.store.content import ContentRow, KeyRow, ProjectKeyRow, Sealed
 from gateway.store.session import Database
@@ -209,6 +209,12 @@ class Vault:
                 row = await new_project_key(self.master, project, generation=1)
                 await store.add_project_key(connection, row)
         return row
+
+
+def open_vault(settings: Settings, database: Database) -> Vault:
+    """Return where content is kept. Raises `ValueError` if a master key is none."""
+    master = open_master_keys(settings.vault_file, settings.vault_key.get_secret_value())
+    return Vault(database, master, settings.content)
 
 
 async def new_project_key(master: MasterKeys, project: str, generation: int) -> ProjectKeyRow:

@@ -60,6 +60,19 @@ audit_entries = Table(
     sqlite_autoincrement=True,  # a sequence number is never used again
 )
 Index("ix_audit_entries_request_id", audit_entries.c.request_id)
+# What people did, or is done to what they look after; not what every request makes.
+ADMINISTRATIVE = (
+    "type NOT IN ('request.admitted', 'request.denied', 'decision.recorded', 'stream.started', "
+    "'request.completed', 'request.blocked', 'request.aborted', 'request.client_disconnected', "
+    "'request.error', 'request.lost', 'request.closed_late', 'enforcement.struck', "
+    "'replica.started', 'replica.stopped')"
+)
+Index(
+    "ix_audit_entries_administrative",
+    audit_entries.c.seq,
+    sqlite_where=text(ADMINISTRATIVE),
+    postgresql_where=text(ADMINISTRATIVE),
+)
 Index(
     "uq_audit_entries_terminal",
     audit_entries.c.request_id,
