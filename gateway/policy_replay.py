@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from itertools import pairwise
-from multiprocessing import get_context
+from functools import partial
+from itertools import islice, pairwise
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
 import orjson
@@ -72,6 +73,8 @@ def replay(
         OSError, ValueError: If the file cannot be read, or is no such file.
     """
     read = read_policy(policy)
+    _PARSED.clear()
+    _PARSED[read.bundle.encoded()] = read.policy
     job = Job(read.bundle.encoded(), str(file or database_url), file is not None, wanted)
     jobs = _of_file(job) if file else asyncio.run(_of_log(job))
     tally = Tally()
@@ -84,7 +87,10 @@ def _run(jobs: list[Job]) -> Iterator[Tally]:
     if len(jobs) == 1:
         yield work(jobs[0])
         return
-    with ProcessPoolExecutor(len(jobs), mp_context=get_context("spawn")) as pool:
+    # A fork has the policy already; with other threads about it would not be safe.
+    alone = threading.active_count() == 1 and "fork" in get_all_start_methods()
+    context = get_context("fork" if alone else "spawn")
+    with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
         yield from pool.map(work, jobs)
 
 
@@ -102,12 +108,20 @@ def _work(job: Job) -> Tally:
     if job.is_file:
         panels = {name: cast_of(orjson.loads(body)) for name, body in (job.panels or {}).items()}
         return _read_file(job, Replay(replayer, panels))
-    return asyncio.run(_read_log(job, Replay(replayer)))
+    database = Database(job.source)
+    if database.is_sqlite:
+        return _read_here(job, database, Replay(replayer))
+    return asyncio.run(_read_log(job, database, Replay(replayer)))
 
 
-@lru_cache(maxsize=4)
+_PARSED: dict[bytes, Policy] = {}  # by bundle; a process that is forked finds its own here
+
+
 def _policy(bundle: bytes) -> Policy:
-    return parse_bundle(bundle).policy
+    if bundle not in _PARSED:
+        _PARSED.clear()
+        _PARSED[bundle] = parse_bundle(bundle).policy
+    return _PARSED[bundle]
 
 
 def _parts(first: int, last: int, count: int) -> list[Range]:
@@ -134,8 +148,17 @@ async def _of_log(job: Job) -> list[Job]:
     ]
 
 
-async def _read_log(job: Job, replay: Replay) -> Tally:
-    database = Database(job.source)
+def _read_here(job: Job, database: Database, replay: Replay) -> Tally:
+    with recorded.reading(database) as log:
+        found = recorded.bodies(log, job.wanted, *job.span)
+        while batch := list(islice(found, BATCH)):
+            replay.feed(batch)
+            for panel in tuple(replay.waiting):
+                replay.learn(panel, recorded.body_of(log, panel))
+    return replay.tally
+
+
+async def _read_log(job: Job, database: Database, replay: Replay) -> Tally:
     read = partial(recorded.decisions, database, job.wanted)
     first, last = job.span
     try:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, create_engine, func, select
 
 from gateway.store.entries import StoredEntry
-from gateway.store.session import Database
+from gateway.store.session import Database, storage_errors
 from gateway.store.tables import audit_entries
 
 DECISION = "decision.recorded"
@@ -63,6 +65,38 @@ async def decisions(
     )
     async with database.read() as connection:
         return [StoredEntry(*row) for row in await connection.execute(query)]
+
+
+@contextmanager
+def reading(database: Database) -> Generator[Connection]:
+    """Read an SQLite log without a loop and its thread, which take longer than the reading.
+
+    Raises:
+        StoreUnavailable: If the log cannot be read.
+    """
+    engine = create_engine(database.url.set(drivername="sqlite"), hide_parameters=True)
+    try:
+        with storage_errors(), engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def bodies(connection: Connection, wanted: Wanted, first: int, last: int) -> Iterator[bytes]:
+    """Yield the decisions from `first` to `last`, in log order."""
+    entries = audit_entries.c
+    query = (
+        select(entries.body)
+        .where(entries.seq >= first, entries.seq <= last, *_wanted(wanted))
+        .order_by(entries.seq)
+    )
+    yield from connection.execution_options(yield_per=1000).scalars(query)
+
+
+def body_of(connection: Connection, entry_id: str) -> bytes | None:
+    """Return the entry with this id, or None."""
+    query = select(audit_entries.c.body).where(audit_entries.c.id == entry_id)
+    return connection.scalar(query)
 
 
 def _wanted(wanted: Wanted) -> list[ColumnElement[bool]]:
