@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice, product
 from operator import and_
 from typing import Any
@@ -190,12 +190,9 @@ def _drawn(shares: Mapping[str, set[int]], end_user: str | None) -> tuple[bool, 
 
 
 def _moments(sides: Iterable[Policy]) -> list[datetime | None]:
-    """Return a moment before the first exception, and each one at which something changes."""
+    """Return each moment at which an exception begins or ends.
+
+    The last one comes first: no exception is in force any more, as before them all.
+    """
     ends = {end for side in sides for each in side.exceptions for end in (each.since, each.until)}
-    if not ends:
-        return [None]
-    moments: list[datetime | None] = [*sorted(ends)]
-    first = min(ends)
-    if first - datetime.min.replace(tzinfo=UTC) > timedelta(seconds=1):
-        moments.insert(0, first - timedelta(seconds=1))
-    return moments
+    return [*sorted(ends, key=lambda end: (end < max(ends), end))] or [None]

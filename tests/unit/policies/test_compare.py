@@ -136,6 +136,16 @@ def test_an_exception_is_looser_only_while_it_is_in_force_and_the_witness_says_w
     assert found.looser.after.outcomes[0].exception == "EX-1"
 
 
+def test_what_an_exception_hides_is_seen_when_it_is_over():
+    exception = PolicyException("EX-1", "r", Action.ALLOW, DAY, DAY + timedelta(days=1))
+    before, after = (policy(rule(gte=gte), exceptions=(exception,)) for gte in (0.9, 0.8))
+
+    found = cell(before, after)
+
+    assert found.relation is Relation.TIGHTER
+    assert found.tighter.situation.at == exception.until
+
+
 def test_a_share_of_a_canary_is_compared_by_an_end_user_who_is_in_it():
     small = rule(mode=Mode.CANARY, canary_percent=5)
     large = rule(mode=Mode.CANARY, canary_percent=20)
