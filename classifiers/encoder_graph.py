@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from classifiers.encoder_weights import Array, Tensors
 
 HEADS = 12  # of attention
+STEPS = 127  # of the rounded input, on either side of 0
 ABSENT = 1e4  # keeps padding from being the maximum
 EPSILON = 1e-12  # of BERT's layer norms
 _CONTRIB = "com.microsoft"  # ONNX Runtime's own operators
@@ -46,10 +47,9 @@ class _Graph:
         self._tensors = tensors
         self._nodes: list[Any] = []
         self._constants: dict[str, Any] = {}
-        self._least = self._constant("least", np.float32(1e-8))
-        self._steps = self._constant("steps", np.float32(1 / 127))
+        self._step = self._constant("step", np.float32(1 / STEPS))
         self._middle = self._constant("middle", np.uint8(128))
-        self._rounding = self._constant("rounding", np.float32(128.5))
+        self._one = self._constant("one", np.float32(1))
         self._last = self._constant("last", np.array([-1]))
 
     def embedded(self) -> str:
@@ -64,18 +64,20 @@ class _Graph:
 
     def layer(self, states: str, name: str) -> str:
         attention = f"{name}.attention"
-        joined = self._linear(
-            states, *(f"{attention}.self.{each}" for each in ("query", "key", "value"))
+        asked = [f"{attention}.self.{each}" for each in ("query", "key", "value")]
+        parts = self._ops("Split", (self._linear(states, *asked),), 3, axis=-1, num_outputs=3)
+        heard = self._op(
+            "MultiHeadAttention",
+            *(*parts, self._bias(*asked), "mask"),
+            domain=_CONTRIB,
+            num_heads=HEADS,
         )
-        parts = self._ops("Split", (joined,), 3, axis=-1, num_outputs=3)
-        heard = self._op("MultiHeadAttention", *parts, "", "mask", domain=_CONTRIB, num_heads=HEADS)
-        heard = self._linear(heard, f"{attention}.output.dense")
-        states = self._add_and_norm(heard, states, f"{attention}.output")
-        inner = self._linear(states, f"{name}.intermediate.dense")
-        inner = self._op("Gelu", inner, domain=_CONTRIB)
-        return self._add_and_norm(
-            self._linear(inner, f"{name}.output.dense"), states, f"{name}.output"
+        states = self._add_and_norm(heard, states, f"{attention}.output.dense")
+        inner = f"{name}.intermediate.dense"
+        inner = self._op(
+            "BiasGelu", self._linear(states, inner), self._bias(inner), domain=_CONTRIB
         )
+        return self._add_and_norm(inner, states, f"{name}.output.dense")
 
     def head(self, states: str) -> None:
         """Pool over the tokens that stand and add the classifier's two layers."""
@@ -83,8 +85,8 @@ class _Graph:
         second = self._constant("second", np.array([1]))
         total = self._op("ReduceSum", self._op("Mul", states, weight), second, keepdims=0)
         mean = self._op("Div", total, self._op("ReduceSum", weight, second, keepdims=0))
-        one, absent = (self._constant(f"{n:g}", np.float32(n)) for n in (1.0, ABSENT))
-        away = self._op("Mul", self._op("Sub", weight, one), absent)
+        absent = self._constant("absent", np.float32(ABSENT))
+        away = self._op("Mul", self._op("Sub", weight, self._one), absent)
         most = self._op("ReduceMax", self._op("Add", states, away), second, keepdims=0)
         pooled = self._op("Concat", mean, most, axis=1)
         inner = self._op("Gelu", self._product(pooled, "head.inner"), domain=_CONTRIB)
@@ -108,18 +110,28 @@ class _Graph:
         return bytes(model.SerializeToString())
 
     def _linear(self, states: str, *layers: str) -> str:
-        """Multiply by int8 matrices side by side: the input is rounded once for all of them."""
+        """Multiply by int8 matrices side by side: the input is rounded once for all of them.
+
+        The bias is left to the operator behind: each has a place for one. With short texts
+        it is the number of operators that takes the time, not the products.
+        """
+        # Of a token that is 0 throughout the shares are no numbers; times 0 they do no harm.
         magnitude = self._op("ReduceMax", self._op("Abs", states), self._last, keepdims=1)
-        scale = self._op("Add", self._op("Mul", magnitude, self._steps), self._least)
-        shifted = self._op("Add", self._op("Div", states, scale), self._rounding)
-        # Casting cuts off, and all of it is above 0 here, so the half rounds to nearest.
-        rounded = self._op("Cast", shifted, to=TensorProto.UINT8)
+        shares = self._op("Div", states, magnitude)
+        rounded = self._op("QuantizeLinear", shares, self._step, self._middle)
         matrix = self._join([f"{layer}.weight" for layer in layers], axis=1)
-        scales = self._join([f"{layer}.weight.scale" for layer in layers], axis=1)
-        bias = self._join([f"{layer}.bias" for layer in layers], axis=0)
-        product = self._op("MatMulInteger", rounded, matrix, self._middle)
-        product = self._op("Mul", self._op("Cast", product, to=1), scale)
-        return self._op("Add", self._op("Mul", product, scales), bias)
+        scales = np.concatenate([self._tensors[f"{layer}.weight.scale"] for layer in layers], 1)
+        product = self._op(
+            "MatMulIntegerToFloat",
+            *(rounded, matrix, self._one),
+            self._constant("+".join(layers), scales[0] / np.float32(STEPS)),
+            self._middle,
+            domain=_CONTRIB,
+        )
+        return self._op("Mul", product, magnitude)
+
+    def _bias(self, *layers: str) -> str:
+        return self._join([f"{layer}.bias" for layer in layers], axis=0)
 
     def _product(self, states: str, name: str) -> str:
         weight = self._tensors[f"{name}.weight"] * self._tensors[f"{name}.weight.scale"]
@@ -128,10 +140,15 @@ class _Graph:
             "Add", self._op("MatMul", states, matrix), self._join([f"{name}.bias"], axis=0)
         )
 
-    def _add_and_norm(self, added: str, states: str, name: str) -> str:
-        norm = self._norm(name)
+    def _add_and_norm(self, inner: str, states: str, name: str) -> str:
+        """Normalise the sum of `states` and what the linear layer `name` makes of `inner`."""
         return self._op(
-            "SkipLayerNormalization", added, states, *norm, domain=_CONTRIB, epsilon=EPSILON
+            "SkipLayerNormalization",
+            *(self._linear(inner, name), states),
+            *self._norm(name.removesuffix(".dense")),
+            self._bias(name),
+            domain=_CONTRIB,
+            epsilon=EPSILON,
         )
 
     def _norm(self, name: str) -> tuple[str, str]:
