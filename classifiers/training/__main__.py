@@ -21,7 +21,7 @@ from torch import Tensor
 from classifiers.encoder_model import Model
 from classifiers.encoder_weights import FOLDER, read
 from classifiers.training.calibrate import calibrate, score, thresholds
-from classifiers.training.corpus import corpus, set_aside
+from classifiers.training.corpus import corpus, sampled, set_aside
 from classifiers.training.example import Example
 from classifiers.training.fit import Schedule, average, fit, merged, rows_of
 from classifiers.training.network import base_folder, load_base
@@ -40,8 +40,14 @@ def main() -> None:
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     if not asked.from_runs:
         taught = [example for example in examples if not set_aside(example)]
+        taught = sampled(taught, asked.share, asked.whole.split(","))
         begin = safetensors.torch.load_file(asked.begin) if asked.begin else None
-        schedule = Schedule(passes=asked.passes, rate=asked.rate, head_rate=5 * asked.rate)
+        schedule = Schedule(
+            passes=asked.passes,
+            rate=asked.rate,
+            head_rate=5 * asked.rate,
+            bfloat16=not asked.float32,
+        )
         for tensors in _train(taught, seeds, schedule, begin):
             safetensors.torch.save_file(tensors, asked.runs)  # what an interrupted run leaves
     tensors = safetensors.torch.load_file(asked.runs)
@@ -60,7 +66,7 @@ def _train(
     tokenizer.no_padding()
     bert = load_base()
     print(f"{len(examples)} examples", flush=True)
-    rows = rows_of(bert, tokenizer, examples)
+    rows = rows_of(bert, tokenizer, examples, bfloat16=schedule.bfloat16)
     print(f"{len(rows.states)} tokens", flush=True)
     runs: list[dict[str, Tensor]] = []
     for seed in seeds:
@@ -102,6 +108,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1.5e-4, help="of the highest layer")
     parser.add_argument("--begin", type=Path, help="earlier `--runs` to begin at")
     parser.add_argument("--begun", default="at the base", help="what `--begin` is, for the record")
+    parser.add_argument("--share", type=float, default=1.0, help="of the training set to teach")
+    parser.add_argument("--whole", default="", help="sources and topics to teach all of anyway")
+    parser.add_argument("--float32", action="store_true", help="for processors without bfloat16")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--runs", type=Path, default=Path("encoder-runs.safetensors"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
@@ -60,6 +60,19 @@ def set_aside(example: Example) -> bool:
     It goes by the text, so that a run with other data sets the same ones aside.
     """
     return crc32(example.text.encode("utf-8", "replace")) % 25 == 0
+
+
+def sampled(examples: Iterable[Example], share: float, whole: Collection[str]) -> list[Example]:
+    """Keep all of the sources and topics in `whole`, `share` of the rest.
+
+    It goes by the text, like `set_aside`, and independently of it.
+    """
+    return [
+        example
+        for example in examples
+        if example.source.partition(".")[0] in whole
+        or crc32(b"sampled" + example.text.encode("utf-8", "replace")) % 1000 < 1000 * share
+    ]
 
 
 def _once(examples: Iterable[Example]) -> list[Example]:

@@ -3,7 +3,7 @@
 The files are not part of the project: `folder` names where a copy lies, one directory a
 set, as `docs/model-cards/encoder.md` lists them. A set labels some heads and says nothing
 about the others, which stay unknown. A label that is right more often than not, but not
-always, is taught as less than 1.
+always, is less than 1 and counts less.
 """
 
 from __future__ import annotations
