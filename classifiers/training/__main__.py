@@ -25,7 +25,7 @@ from classifiers.training.corpus import corpus, sampled, set_aside
 from classifiers.training.example import Example
 from classifiers.training.fit import Schedule, average, fit, merged, rows_of
 from classifiers.training.network import base_folder, load_base
-from classifiers.training.package import UNCALIBRATED, describe, write_weights
+from classifiers.training.package import UNCALIBRATED, describe, unpacked, write_weights
 from classifiers.training.report import write_report
 from classifiers.training.validation import look_alikes, validation
 
@@ -37,21 +37,27 @@ def main() -> None:
     asked = _arguments()
     torch.set_num_threads(asked.threads)
     examples = corpus(asked.data / "train", asked.data / "held-out-5grams.u64", SEED)
-    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    taught = [example for example in examples if not set_aside(example)]
+    taught = sampled(taught, asked.share, asked.whole.split(","))
     if not asked.from_runs:
-        taught = [example for example in examples if not set_aside(example)]
-        taught = sampled(taught, asked.share, asked.whole.split(","))
-        begin = safetensors.torch.load_file(asked.begin) if asked.begin else None
+        seeds = [int(seed) for seed in asked.seeds.split(",")]
         schedule = Schedule(
             passes=asked.passes,
             rate=asked.rate,
             head_rate=5 * asked.rate,
             bfloat16=not asked.float32,
+            dropout=not asked.no_dropout,
         )
-        for tensors in _train(taught, seeds, schedule, begin):
+        for tensors in _train(taught, seeds, schedule, _begin(asked.begin)):
             safetensors.torch.save_file(tensors, asked.runs)  # what an interrupted run leaves
     tensors = safetensors.torch.load_file(asked.runs)
-    _publish(asked, tensors, examples)
+    _publish(asked, tensors, examples, len(taught))
+
+
+def _begin(path: Path | None) -> dict[str, Tensor] | None:
+    if path is None:
+        return None
+    return unpacked(read(path)) if path.is_dir() else safetensors.torch.load_file(path)
 
 
 def _train(
@@ -75,7 +81,7 @@ def _train(
 
 
 def _publish(
-    asked: argparse.Namespace, tensors: dict[str, Tensor], examples: list[Example]
+    asked: argparse.Namespace, tensors: dict[str, Tensor], examples: list[Example], taught: int
 ) -> None:
     """Pack, measure what was packed, calibrate by it, and write the report."""
     write_weights(asked.out, tensors, base_folder() / "tokenizer.json")
@@ -90,7 +96,7 @@ def _publish(
     calibration = calibrate(sets, aside)
     provenance = {
         "base": "all-MiniLM-L6-v2, Apache-2.0",
-        "trained": f"{len(examples)} examples, seeds {asked.seeds}, passes {asked.passes}, "
+        "trained": f"{taught} examples, seeds {asked.seeds}, passes {asked.passes}, "
         f"rate {asked.rate:g}",
         "begun": asked.begun,
         "calibrated": "Platt scaling on the validation sets and rows set aside, harm at 1 in 10",
@@ -106,11 +112,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--rate", type=float, default=1.5e-4, help="of the highest layer")
-    parser.add_argument("--begin", type=Path, help="earlier `--runs` to begin at")
+    parser.add_argument("--begin", type=Path, help="earlier `--runs`, or packed weights")
     parser.add_argument("--begun", default="at the base", help="what `--begin` is, for the record")
     parser.add_argument("--share", type=float, default=1.0, help="of the training set to teach")
     parser.add_argument("--whole", default="", help="sources and topics to teach all of anyway")
     parser.add_argument("--float32", action="store_true", help="for processors without bfloat16")
+    parser.add_argument("--no-dropout", action="store_true", help="for a short run: faster")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--runs", type=Path, default=Path("encoder-runs.safetensors"))

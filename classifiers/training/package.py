@@ -8,10 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from classifiers.encoder_text import LONGEST
-from classifiers.encoder_weights import DESCRIPTION, FORMAT, MODEL, VOCABULARY, pack
+from classifiers.encoder_weights import DESCRIPTION, FORMAT, MODEL, VOCABULARY, Weights, pack
 from classifiers.training.example import HEADS
 
 NAME = "encoder@1"
@@ -34,6 +35,20 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], tokenizer: Path) 
     kept = {name: array for name, array in arrays.items() if not name.startswith("pooler.")}
     (folder / MODEL).write_bytes(pack(kept))
     (folder / VOCABULARY).write_bytes(_compact(tokenizer))
+
+
+def unpacked(weights: Weights) -> dict[str, Tensor]:
+    """Return packed weights in float32 and as PyTorch has them, for training to begin at."""
+    found: dict[str, Tensor] = {}
+    for name, array in weights.tensors.items():
+        if name.endswith(".scale"):
+            continue
+        value = torch.tensor(array, dtype=torch.float32)
+        if (scale := weights.tensors.get(f"{name}.scale")) is not None:
+            value = value * torch.tensor(scale)
+            value = value if "embeddings" in name else value.T.contiguous()
+        found[name] = value
+    return found
 
 
 def _compact(tokenizer: Path) -> bytes:
