@@ -23,7 +23,7 @@ from classifiers.encoder_weights import FOLDER, read
 from classifiers.training.calibrate import calibrate, score, thresholds
 from classifiers.training.corpus import corpus, sampled, set_aside
 from classifiers.training.example import Example
-from classifiers.training.fit import Schedule, average, fit, merged, rows_of
+from classifiers.training.fit import Schedule, average, between, fit, merged, parted, rows_of
 from classifiers.training.network import base_folder, load_base
 from classifiers.training.package import UNCALIBRATED, describe, unpacked, write_weights
 from classifiers.training.report import write_report
@@ -48,7 +48,7 @@ def main() -> None:
             bfloat16=not asked.float32,
             dropout=not asked.no_dropout,
         )
-        for tensors in _train(taught, seeds, schedule, _begin(asked.begin)):
+        for tensors in _train(taught, seeds, schedule, _begin(asked.begin), asked.keep):
             safetensors.torch.save_file(tensors, asked.runs)  # what an interrupted run leaves
     tensors = safetensors.torch.load_file(asked.runs)
     _publish(asked, tensors, examples, len(taught))
@@ -65,8 +65,9 @@ def _train(
     seeds: list[int],
     schedule: Schedule,
     begin: dict[str, Tensor] | None,
+    keep: float,
 ) -> Iterator[dict[str, Tensor]]:
-    """Yield the average of the runs so far, after each."""
+    """Yield the average of the runs so far, after each, drawn back to where they began."""
     tokenizer = Tokenizer.from_file(str(base_folder() / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
@@ -77,7 +78,8 @@ def _train(
     runs: list[dict[str, Tensor]] = []
     for seed in seeds:
         runs.append(fit(bert, rows, seed, schedule, begin))
-        yield {key: value.contiguous() for key, value in merged(bert, average(runs)).items()}
+        upper = average(runs) if begin is None else between(average(runs), parted(begin), keep)
+        yield {key: value.contiguous() for key, value in merged(bert, upper).items()}
 
 
 def _publish(
@@ -97,7 +99,7 @@ def _publish(
     provenance = {
         "base": "all-MiniLM-L6-v2, Apache-2.0",
         "trained": f"{taught} examples, seeds {asked.seeds}, passes {asked.passes}, "
-        f"rate {asked.rate:g}",
+        f"rate {asked.rate:g}, share {asked.share:g}, keep {asked.keep:g}",
         "begun": asked.begun,
         "calibrated": "Platt scaling on the validation sets and rows set aside, harm at 1 in 10",
         "thresholds": "benign texts of arena-hard v2, FuzzyAI and XSafety (English)",
@@ -113,6 +115,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--rate", type=float, default=1.5e-4, help="of the highest layer")
     parser.add_argument("--begin", type=Path, help="earlier `--runs`, or packed weights")
+    parser.add_argument("--keep", type=float, default=0.0, help="share of `--begin` in the result")
     parser.add_argument("--begun", default="at the base", help="what `--begin` is, for the record")
     parser.add_argument("--share", type=float, default=1.0, help="of the training set to teach")
     parser.add_argument("--whole", default="", help="sources and topics to teach all of anyway")

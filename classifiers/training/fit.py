@@ -173,6 +173,13 @@ def average(runs: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {key: torch.stack([run[key] for run in runs]).mean(0) for key in runs[0]}
 
 
+def between(
+    first: Mapping[str, Tensor], second: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Return weights on the straight line from `first` (`share` 0) to `second` (1)."""
+    return {key: torch.lerp(value, second[key], share) for key, value in first.items()}
+
+
 def _groups(upper: Upper, schedule: Schedule) -> list[dict[str, object]]:
     depth = len(upper.layers)
     groups: list[dict[str, object]] = [
