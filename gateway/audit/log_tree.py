@@ -99,7 +99,7 @@ class LogTree:
             self.alarm = None
 
     def _raise(self, alarm: Alarm) -> None:
-        if alarm != self.alarm:
+        if self.alarm is None or alarm.wrong is not self.alarm.wrong:
             log.error("log_alarm_raised", wrong=alarm.wrong.value, detail=alarm.detail)
         self.alarm = alarm
 

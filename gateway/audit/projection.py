@@ -33,6 +33,9 @@ class Columns(NamedTuple):
 def columns_of(document: Mapping[str, Any]) -> Columns:
     """Return what the columns of an entry must say.
 
+    Args:
+        document: As it was read: its names in the order of its canonical bytes.
+
     Raises:
         KeyError, TypeError: If it lacks what every entry has.
     """
@@ -42,7 +45,7 @@ def columns_of(document: Mapping[str, Any]) -> Columns:
         kind,
         document["recorded_at"],
         request_of(document),
-        project_of(document),
+        _project_in(document),
         replica["id"],
         replica["seq"],
         kind in TERMINAL,
@@ -57,10 +60,13 @@ def request_of(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as it stan
 
 def project_of(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as it stands in the JSON
     """Return the project an entry belongs to, or None: its own, or that of its first part."""
+    return _project_in({name: document[name] for name in sorted(document)})
+
+
+def _project_in(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as it stands in the JSON
     if "project" in document:
         return document["project"]
-    for name in sorted(document):
-        part = document[name]
-        if isinstance(part, dict) and part.get("project") is not None:
+    for part in document.values():
+        if type(part) is dict and part.get("project") is not None:
             return part["project"]
     return None

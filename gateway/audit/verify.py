@@ -140,7 +140,8 @@ class _Verification:
     def run(self, since: bytes | None, processes: int | None, progress: Progress) -> Report:
         older = self._older(since)
         whole, leaves, fault = self._read(processes, progress)
-        fault = min(filter(None, (fault, self._misfit(leaves))), default=None)
+        faults = [each for each in (self._misfit(leaves), fault) if each is not None]
+        fault = min(faults, key=lambda each: each.at, default=None)
         if fault is not None:
             raise _Tampered(fault.reason, self.manifest.first + fault.at)
         self._check_root(leaves)

@@ -130,7 +130,7 @@ async def unintegrated(
         .order_by(columns.seq)
         .limit(limit)
     )
-    return [StoredEntry(*row) for row in await connection.execute(query)]
+    return [StoredEntry(*row) for row in (await connection.execute(query)).all()]
 
 
 async def grow(connection: AsyncConnection, tree: TreeRow, size: int, last_seq: int) -> bool:
@@ -213,7 +213,7 @@ async def stretch(
         .order_by(entries.seq)
         .limit(limit)
     )
-    return [WholeEntry(*row) for row in await connection.execute(query)]
+    return [WholeEntry(*row) for row in (await connection.execute(query)).all()]
 
 
 async def seq_at(connection: AsyncConnection, shard: str, index: int, width: int) -> int:

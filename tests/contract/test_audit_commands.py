@@ -1,0 +1,98 @@
+"""`ostiary audit checkpoint | export | proof | verify | witness`, on a gateway's own log."""
+
+import json
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.cli import app
+from gateway.notes import parse_verifier_key
+from tests.contract.live import DONE, final
+
+
+def audit(*arguments):
+    return CliRunner().invoke(app, ["audit", *map(str, arguments)])
+
+
+def said(*arguments):
+    """Return what a command that must succeed says, as JSON."""
+    done = audit(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def log(new_gateway, monkeypatch):
+    """A gateway that has answered once; the commands read its settings."""
+    gateway = new_gateway()
+    settings = gateway.services.settings
+    monkeypatch.setenv("OSTIARY_HOME", str(settings.home))
+    monkeypatch.setenv("OSTIARY_DATABASE_URL", settings.database_url)
+    gateway.script(final("Hello there."), DONE)
+    gateway.client.responses.create(model=gateway.model, input="hi")
+    deadline = time.monotonic() + 30
+    while not _signed_all(gateway):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return gateway
+
+
+def _signed_all(gateway):
+    entries = audit("tail", "-n", "100", "--json").stdout.splitlines()
+    ended = any(json.loads(line)["type"] == "request.completed" for line in entries)
+    head = gateway.services.log_tree.head
+    return ended and head is not None and head.size >= len(entries)
+
+
+def test_an_auditor_verifies_what_the_operator_hands_over(log, tmp_path):
+    key = said("checkpoint", "--key")["key"]
+    older = tmp_path / "older"
+    older.write_text(audit("checkpoint").stdout)
+    exported = said("export", "--out", tmp_path / "log.tar")
+    report = said("verify", tmp_path / "log.tar", "--key", key, "--since", older)
+
+    assert str(parse_verifier_key(key)) == key == log.services.log_tree.verifier_key
+    assert report["intact"]
+    assert report["entries"] == exported["entries"] == report["size"]
+    ready = log.http.get("/readyz").json()
+    assert ready["log"]["checkpoint"]["size"] == report["since"]
+    assert ready["log"]["alarm"] is None
+
+
+def test_one_decision_is_proved(log, tmp_path):
+    lines = audit("tail", "-n", "100", "--json").stdout.splitlines()
+    decision = next(e for e in map(json.loads, lines) if e["type"] == "decision.recorded")
+    key, path = said("checkpoint", "--key")["key"], tmp_path / "proof.json"
+    assert audit("proof", decision["decision"]["id"], "--out", path).exit_code == 0
+
+    assert said("verify", path, "--key", key)["first"] == json.loads(path.read_text())["index"]
+    path.write_text(path.read_text().replace("allow", "block"))
+    done = audit("verify", path, "--key", key)
+    assert (done.exit_code, "TAMPERED" in done.stdout) == (1, True)
+
+
+def test_a_witness_cosigns_once_and_wants_the_next_proof_from_there(log, tmp_path):
+    key, secret = said("checkpoint", "--key")["key"], tmp_path / "w.key"
+    assert CliRunner().invoke(app, ["policy", "keygen", "w", "--out", str(secret)]).exit_code == 0
+    request = tmp_path / "request"
+    request.write_text(audit("checkpoint", "--from", "0").stdout)
+    arguments = ["witness", request, "--key", secret, "--log-key", key, "--state", tmp_path / "s"]
+
+    first, again = audit(*arguments), audit(*arguments)
+    assert (first.exit_code, "— w " in first.stdout) == (0, True)
+    assert (again.exit_code, "has seen" in again.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["verify", "none.tar", "--key", "log+00000000+x"], 2),
+        (["verify", "none.tar"], 2),
+        (["export", "--out", "x.tar", "--since", "yesterday"], 2),
+        (["export", "--out", "x.tar", "--shard", "1999h1"], 1),
+        (["proof", "dec_unknown"], 1),
+    ],
+)
+def test_wrong_usage_and_what_is_not_there_have_their_status(log, arguments, status):
+    assert audit(*arguments).exit_code == status
