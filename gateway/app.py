@@ -107,6 +107,7 @@ async def open_services(
         enforcement = Enforcement(database)
         stack.push_async_callback(enforcement.aclose)
         vault = open_vault(settings, database)
+        await vault.check()
         expiry = Expiry(database, settings.content_days, settings.reasoning_days)
         expiry.start()
         stack.push_async_callback(expiry.aclose)

@@ -12,6 +12,7 @@ from typing import Any
 from gateway.audit.entry import Entry
 
 _MAX_REASON = 512  # code points
+_MAX_CRITERIA, _MAX_CRITERION = 8, 64  # values of one filter that are recorded; code points
 
 
 def erasure_requested(project: str, subject: str, *, id: str, reason: str, actor: str) -> Entry:
@@ -82,7 +83,7 @@ def searched(criteria: Mapping[str, object], *, found: int, surface: str, actor:
     body = {
         "actor": {"key": actor},
         "access": {"surface": surface, "found": found},
-        "criteria": dict(criteria),
+        "criteria": {name: _clipped(value) for name, value in criteria.items()},
     }
     return Entry("access.searched", body)
 
@@ -90,6 +91,15 @@ def searched(criteria: Mapping[str, object], *, found: int, surface: str, actor:
 def exported(what: Mapping[str, str | None], *, actor: str) -> Entry:
     """Somebody is about to take entries away."""
     return Entry("access.exported", {"actor": {"key": actor}, "export": dict(what)})
+
+
+def _clipped(value: object) -> object:
+    """Return what was searched for, so that any search fits into an entry."""
+    if isinstance(value, list | tuple):
+        shown = [str(each)[:_MAX_CRITERION] for each in value[:_MAX_CRITERIA]]
+        more = len(value) - len(shown)
+        return [*shown, f"and {more} more"] if more else shown
+    return value
 
 
 def _of_subject(

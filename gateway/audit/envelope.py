@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_SIZE = 32  # bytes
 _NONCE_SIZE = 12  # bytes
+_CONTENT, _SALT = b"content", b"salt"  # what a derived key is for
 
 
 class Unreadable(Exception):
@@ -77,20 +78,22 @@ def unwrap(key: bytes, box: bytes, *place: str) -> bytes:
 
 def seal(data_key: bytes, text: bytes, place: Place) -> SealedField:
     """Seal the text of one field."""
-    nonce = secrets.token_bytes(_NONCE_SIZE)
-    key = _derived(data_key, "content", place)
-    box = nonce + AESGCM(key).encrypt(nonce, text, _of(place))
-    return SealedField(box, hashlib.sha256(box).hexdigest(), commitment(data_key, text, place))
+    nonce, bound = secrets.token_bytes(_NONCE_SIZE), _of(place)
+    box = nonce + AESGCM(_derived(data_key, _CONTENT, bound)).encrypt(nonce, text, bound)
+    salt = _derived(data_key, _SALT, bound)
+    committed = hmac.digest(salt, text, "sha256").hex()
+    return SealedField(box, hashlib.sha256(box).hexdigest(), committed)
 
 
 def unseal(data_key: bytes, box: bytes, place: Place) -> bytes:
     """Return the text of one field. Raises `Unreadable`."""
-    return _open(_derived(data_key, "content", place), box, _of(place))
+    bound = _of(place)
+    return _open(_derived(data_key, _CONTENT, bound), box, bound)
 
 
 def commitment(data_key: bytes, text: bytes, place: Place) -> str:
     """Return HMAC-SHA256 of `text` under the field's salt, hex."""
-    return hmac.digest(_derived(data_key, "salt", place), text, "sha256").hex()
+    return hmac.digest(_derived(data_key, _SALT, _of(place)), text, "sha256").hex()
 
 
 def _open(key: bytes, box: bytes, bound: bytes) -> bytes:
@@ -100,8 +103,8 @@ def _open(key: bytes, box: bytes, bound: bytes) -> bytes:
         raise Unreadable("the content does not open") from error
 
 
-def _derived(data_key: bytes, purpose: str, place: Place) -> bytes:
-    return hmac.digest(data_key, _of(place) + purpose.encode() + b"\x01", "sha256")
+def _derived(data_key: bytes, purpose: bytes, bound: bytes) -> bytes:
+    return hmac.digest(data_key, bound + purpose + b"\x01", "sha256")
 
 
 def _of(place: Place) -> bytes:

@@ -12,6 +12,7 @@ read nor made, nothing is decided either: the request fails as it does without a
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,6 +135,25 @@ class Vault:
         waiting, keeping.waiting = keeping.waiting, []
         return _sealed(exchange, fields(waiting), keys)
 
+    async def check(self) -> None:
+        """Make sure that the master keys are those that this database's content is under.
+
+        Raises:
+            ValueError: If they are not.
+            OSError: If they cannot be read.
+            StoreUnavailable: If the database cannot.
+        """
+        async with self.database.read() as connection:
+            rows = await store.newest_keys(connection)
+        for row in rows:
+            try:
+                await open_project_key(self.master, row)
+            except Unreadable as error:
+                raise ValueError(
+                    f"the content of project `{row.project}` cannot be opened: {error}; "
+                    "put back `keys/vault`, or OSTIARY_VAULT_KEY, of this database"
+                ) from error
+
     async def open(
         self, project: str, record_id: str, named: Sequence[Mapping[str, Any]]
     ) -> list[Opened]:
@@ -160,6 +180,8 @@ class Vault:
         found = stored.get(place.field)
         if found is None:
             return Opened(place.field, State.GONE)
+        if hashlib.sha256(found.box).hexdigest() != named["ciphertext_sha256"]:
+            raise Unreadable(f"`{place.field}` of this record is not what the log names")
         data_key = await self._data_key(found.key)
         text = unseal(data_key, found.box, place)
         committed = commitment(data_key, text, place)

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import exists, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store import tables
@@ -157,6 +157,17 @@ async def newest_key(connection: AsyncConnection, project: str) -> ProjectKeyRow
     )
     row = (await connection.execute(query)).one_or_none()
     return ProjectKeyRow(*row) if row else None
+
+
+async def newest_keys(connection: AsyncConnection) -> list[ProjectKeyRow]:
+    """Return the newest generation of every project's key."""
+    newer = tables.content_projects.alias("newer")
+    replaced = exists().where(
+        newer.c.project == tables.content_projects.c.project,
+        newer.c.generation > tables.content_projects.c.generation,
+    )
+    rows = await connection.execute(select(tables.content_projects).where(~replaced))
+    return [ProjectKeyRow(*row) for row in rows]
 
 
 async def project_keys(connection: AsyncConnection, project: str) -> list[ProjectKeyRow]:

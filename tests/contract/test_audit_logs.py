@@ -171,6 +171,15 @@ def test_each_listing_is_recorded_with_what_was_asked(logs, entries, auditor):
     assert entry["actor"]["key"] == auditor.admin_api_key.split("_")[2]
 
 
+def test_any_search_fits_into_its_record(logs, entries):
+    many = [f"{number} {chr(0) * 60}" for number in range(50)]
+    found = logs.list(project_ids=many, actor_ids=many, resource_ids=many, event_types=many)
+
+    assert found.data == []
+    recorded = entries("access.searched")[-1]["criteria"]["projects"]
+    assert (len(recorded), recorded[-1]) == (9, "and 42 more")
+
+
 @pytest.fixture
 def flagged(gateway):
     """A decision that flagged."""

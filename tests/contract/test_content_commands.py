@@ -108,6 +108,22 @@ def test_a_hold_that_is_not_there_is_a_no(gateway):
     assert (done.exit_code, done.output) == (1, "there is no hold `none`\n")
 
 
+def test_the_log_still_verifies_after_an_erasure(gateway, tmp_path):
+    flagged(gateway)
+    said("audit", "erase", "--safety-identifier", "user-17", "--reason", "Art. 17")
+    [last] = said("audit", "search", "--type", "erasure.completed")
+    wait_until(lambda: run("audit", "proof", last["id"]).exit_code == 0)
+    said("audit", "export", "--out", str(tmp_path / "bundle"))
+    key = run("audit", "checkpoint", "--key").stdout.strip()
+
+    done = run("audit", "verify", str(tmp_path / "bundle"), "--key", key)
+
+    assert done.exit_code == 0, done.output
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for trace in (ASKED, KEY, "user-17"):
+        assert trace.encode() not in kept
+
+
 def test_an_export_is_recorded_before_it_is_written(gateway, tmp_path):
     flagged(gateway)
     wait_until(lambda: run("audit", "checkpoint").exit_code == 0)

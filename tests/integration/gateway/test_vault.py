@@ -275,3 +275,14 @@ async def test_without_a_key_nothing_is_decided(tmp_path, vault, new_exchange, a
 
     with pytest.raises(StoreUnavailable, match="cannot be sealed"):
         await vault.keep(new_exchange(), allowed, texts)
+
+
+async def test_a_gateway_does_not_start_with_the_master_key_of_another(
+    database, tmp_path, vault, decide, new_exchange
+):
+    await decide(new_exchange(), "one")
+    await vault.check()
+    (tmp_path / "keys" / "vault").write_bytes(bytes(32))
+
+    with pytest.raises(ValueError, match="put back `keys/vault`"):
+        await vault.check()
