@@ -74,6 +74,7 @@ def opened(
         "actor": {"key": actor},
         "access": {"id": id, "reason": reason[:_MAX_REASON], "project": project},
         "records": [entry["id"] for entry in entries],
+        "end_users": sorted({who for entry in entries if (who := _end_user(entry))}),
     }
     return Entry("access.opened", body, project=project)
 
@@ -91,6 +92,11 @@ def searched(criteria: Mapping[str, object], *, found: int, surface: str, actor:
 def exported(what: Mapping[str, str | None], *, actor: str) -> Entry:
     """Somebody is about to take entries away."""
     return Entry("access.exported", {"actor": {"key": actor}, "export": dict(what)})
+
+
+def _end_user(entry: Mapping[str, Any]) -> str | None:
+    subject: str | None = (entry.get("actor") or {}).get("safety_identifier")
+    return subject
 
 
 def _clipped(value: object) -> object:

@@ -68,8 +68,10 @@ async def rotate(
     async with _alone(database) as connection:
         await store.drop_earlier_generations(connection)
         await _record(connection, records.rotated(keys, master_key=newest, actor=actor))
-        needed = await store.master_keys(connection)
-    await master.retire(sorted(needed))
+    async with _alone(database) as connection:
+        # After the commit, so that nothing needs what goes; and alone, so that no other
+        # rotation adds a key meanwhile.
+        await master.retire(sorted(await store.master_keys(connection)))
     await store.scrub(database)
     return Rotated(len(added), keys, newest)
 

@@ -166,6 +166,7 @@ def end_users(entry: Document) -> Collection[str]:
     """Return the pseudonyms of end users that an entry is about."""
     parts = (entry.get("actor") or {}, entry.get("end_user") or {})
     found = [part.get("safety_identifier") for part in parts]
+    found += entry.get("end_users", ())
     return [each for each in found if isinstance(each, str)]
 
 

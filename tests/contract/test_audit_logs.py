@@ -264,6 +264,7 @@ def test_content_is_opened_for_a_reason_and_that_is_recorded_first(auditor, flag
     entry = entries("access.opened")[-1]
     assert entry["access"]["reason"] == "appeal 9"
     assert entry["records"] == [flagged["id"]]
+    assert entry["end_users"] == [flagged["actor"]["safety_identifier"]]
     assert entry["actor"]["key"] == auditor.admin_api_key.split("_")[2]
 
 
@@ -291,7 +292,14 @@ def test_erasures_holds_and_accesses_are_listed(gateway, auditor, logs, flagged)
     gateway.run(release_hold(database, hold.id, reason="closed", actor="cli"))
     gateway.run(erase(database, "default", subject, reason="Art. 17", actor="cli"))
 
-    listed = [log.type for log in logs.list(resource_ids=[subject], limit=4).data]
-    assert listed == ["erasure.completed", "erasure.requested", "hold.released", "hold.added"]
+    opened(auditor, flagged["decision"]["id"], {"reason": "appeal 9"})
+    listed = [log.type for log in logs.list(resource_ids=[subject], limit=5).data]
+    assert listed == [
+        "access.opened",
+        "erasure.completed",
+        "erasure.requested",
+        "hold.released",
+        "hold.added",
+    ]
     [field] = opened(auditor, flagged["decision"]["id"], {"reason": "appeal 9"})["data"]
     assert (field["state"], field["said"]) == ("gone", [])

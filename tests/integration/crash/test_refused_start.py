@@ -43,6 +43,7 @@ async def test_a_policy_that_does_not_parse_is_refused_with_line_and_column(tmp_
         ("bootstrap_key", "short", "cannot start: `bootstrap_key` must have at least 20"),
         ("database_url", "mysql://localhost/x", "cannot start: `mysql` is not a database"),
         ("redis_url", "localhost", "cannot start: Redis URL must specify one of"),
+        ("vault_key", "hush", "cannot start: a key in `vault_key` must have 32 bytes"),
     ],
 )
 async def test_a_wrong_setting_is_refused_in_one_line(refusal, setting, value, said):

@@ -136,3 +136,18 @@ async def test_given_keys_are_rotated_by_giving_a_new_one(database, new_exchange
     assert await opened(with_new, entry) == {"input": ["one"]}
     with pytest.raises(Unreadable, match="master key"):
         await opened(vault, entry)
+
+
+async def test_rotations_at_the_same_time_leave_everything_readable(
+    database, master, vault, talk, tmp_path
+):
+    entries = [await talk("one"), await talk("two", "bank")]
+    elsewhere = FileMasterKeys(tmp_path / "keys" / "vault")
+
+    await asyncio.gather(*(rotate(database, keys, actor="cli") for keys in (master, elsewhere)))
+    await rotate(database, master, actor="cli", settle_s=0)
+
+    assert await opened(vault, entries[0]) == {"input": ["one"]}
+    assert await opened(vault, entries[1]) == {"input": ["two"]}
+    assert await count(database, "content_projects") == 2
+    assert (tmp_path / "keys" / "vault").stat().st_size == 32
