@@ -14,28 +14,26 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import html
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
-from urllib.parse import unquote
+from typing import Any
 
 import re2
 
-from classifiers.vocabulary import known, natural, share, spaced
+from classifiers.sentences import SAMPLE, turned, unmixed
+from classifiers.vocabulary import known, natural, spaced
 
 LIMIT = 64 * 1024  # code points
 SHORTEST = 12  # characters of what a run says, if it is not English
 NESTED = 2  # how many encodings are undone, one inside another
-RUNS = 256  # encoded runs of one kind that are undone in one text
-SAMPLE = 400  # code points of a sentence that decide what it is
+_NUL = "\0"
 _ALIGNED = ("rot", "leet")  # encodings of letter by letter
 READABLE = 0.5  # which part of the letters of a decoded run must be in common words
-TURNED = 0.6  # of a turned or rotated sentence, which could be chance
-GIBBERISH = 0.34  # and in how few they may be before
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +112,7 @@ def decoded(text: str, *, plain: bool = False, nested: int = NESTED) -> Decoded:
 def _pieces(text: str, *, plain: bool, nested: int) -> list[Piece]:
     """Return what is encoded in `text`: runs that do not overlap, in order."""
     found: list[Piece] = []
+    starts: list[int] = []
     for piece in chain(
         _escapes(text, plain=plain),
         _runs(text, plain=plain, nested=nested),
@@ -121,10 +120,11 @@ def _pieces(text: str, *, plain: bool, nested: int) -> list[Piece]:
         _sentences(text),
         _leet(text),
     ):
-        place = bisect_left(found, piece.start, key=lambda other: other.start)
-        after = found[place].start if place < len(found) else len(text)
+        place = bisect_left(starts, piece.start)
+        after = starts[place] if place < len(found) else len(text)
         if piece.end <= after and (place == 0 or found[place - 1].end <= piece.start):
             found.insert(place, piece)
+            starts.insert(place, piece.start)
     return found
 
 
@@ -162,6 +162,7 @@ _ONCE = re2.compile(
     r"|(?:&#(?:[0-9]{2,3}|x[0-9A-Fa-f]{2});)+"
 )
 _UNICODE = re.compile(r"\\(?:u00|x)([0-9A-Fa-f]{2})")
+_PERCENT = re.compile("%([0-9A-Fa-f]{2})")
 
 # An alphabet each, and what it takes to be worth a look.
 _BASE64 = re2.compile(
@@ -169,57 +170,88 @@ _BASE64 = re2.compile(
 )
 _HEX = re2.compile(r"(?:0x)?[0-9A-Fa-f]{16,}|[0-9A-Fa-f]{2}(?:[ :,-](?:0x)?[0-9A-Fa-f]{2}){7,}")
 _BINARY = re2.compile(r"[01]{8}(?: ?[01]{8}){3,}")
-_MORSE = re2.compile(r"[.\x{00B7}-]{1,5}(?:[ /|]{1,3}[.\x{00B7}-]{1,5}){5,}")
+_MORSE = re2.compile(r"[.-]{1,5}(?:[ /|]{1,3}[.-]{1,5}){5,}")
 
 
 def _escapes(text: str, *, plain: bool) -> Iterator[Piece]:
     for start, end in _found(_ONCE if plain else _ESCAPED, text):
         run = text[start:end]
         if "%" in run:
-            said, encoding = unquote(run.replace("+", " ")), "url"
+            said, encoding = _PERCENT.sub(_character, run.replace("+", " ")), "url"
         elif run.startswith("&"):
             said, encoding = html.unescape(run), "entities"
         else:
-            said, encoding = _UNICODE.sub(lambda code: chr(int(code[1], 16)), run), "escapes"
+            said, encoding = _UNICODE.sub(_character, run), "escapes"
         # Shorter than what counts as English, but a word all the same.
         word = 3 <= len(said) <= 16 and said.replace(" ", "").isalpha()
         if plain or word or natural(said, READABLE):
             yield Piece(start, end, said, encoding)
 
 
+def _character(code: re.Match[str]) -> str:
+    return chr(int(code[1], 16))
+
+
 def _runs(text: str, *, plain: bool, nested: int) -> Iterator[Piece]:
-    kinds: tuple[tuple[str, object, Callable[[str], str]], ...] = (
+    kinds: tuple[tuple[str, Any, Callable[[str], str]], ...] = (
         ("binary", _BINARY, _from_binary),
         ("hex", _HEX, _from_hex),
         ("base64", _BASE64, _from_base64),
         ("morse", _MORSE, _from_morse),
     )
+    text = text.replace("\u00b7", ".")  # a dot in Morse, in none of the others
     for encoding, expression, read in kinds:
+        strange: list[Piece] = []
         for start, end in _found(expression, text):
-            said = read(text[start:end])
+            said = read(text[start:end]) or ("" if start else _from_the_middle(text[:end], read))
             if natural(said, READABLE):
                 yield Piece(start, end, said, encoding)
             elif len(said) >= SHORTEST:
-                inner = decoded(said, plain=plain, nested=nested - 1) if nested > 1 else None
-                if inner is not None and inner.encoding is not None:
-                    yield Piece(start, end, inner.text, f"{encoding}+{inner.encoding}")
-                elif plain and encoding != "morse":
-                    yield Piece(start, end, said, encoding)
+                strange.append(Piece(start, end, said, encoding))
+        for piece, inner in zip(strange, _inside(strange, plain, nested - 1), strict=True):
+            if inner.encoding is not None:
+                said, encodings = inner.text, f"{encoding}+{inner.encoding}"
+                yield Piece(piece.start, piece.end, said, encodings)
+            elif plain and encoding != "morse":
+                yield piece
 
 
-def _found(expression: object, text: str) -> Iterator[tuple[int, int]]:
-    """Yield where `expression` matches; `text` may hold lone surrogates."""
-    valid = text if text.isascii() else text.encode("utf-8", "replace").decode()
-    for number, match in enumerate(expression.finditer(valid)):  # type: ignore[attr-defined]  # re2
-        if number == RUNS:
-            return
+def _inside(runs: Sequence[Piece], plain: bool, nested: int) -> Iterator[Decoded]:
+    """Decode what each of `runs` says: all in one pass, or many short ones would cost too much.
+
+    What they say holds no NUL, and nothing encoded reaches over one.
+    """
+    joined = _NUL.join(run.text for run in runs) if nested else ""
+    pieces = _pieces(joined, plain=plain, nested=nested) if joined else []
+    offset = number = 0
+    for run in runs:
+        end = offset + len(run.text)
+        own: list[Piece] = []
+        while number < len(pieces) and pieces[number].end <= end:
+            piece = pieces[number]
+            own.append(replace(piece, start=piece.start - offset, end=piece.end - offset))
+            number += 1
+        yield _replaced(run.text, own) if own else Decoded(run.text)
+        offset = end + 1
+
+
+def _found(expression: Any, text: str) -> Iterator[tuple[int, int]]:  # noqa: ANN401 - re2 ships no types
+    """Yield where `expression`, of ASCII alone, matches.
+
+    Characters beyond ASCII become question marks, which no expression here has: so code
+    points are bytes, and neither an accent nor a lone surrogate costs anything.
+    """
+    for match in expression.finditer(text.encode("ascii", "replace")):
         yield match.span()
 
 
+_CONTINUED = bytes(range(0x80, 0xC0))  # no character of UTF-8 starts with one of these
+
+
 def _text(content: bytes) -> str:
-    """Return `content` as text if it is text, or nothing."""
+    """Return `content` as text if it is text, or nothing. It may be cut within a character."""
     try:
-        said = content.decode()
+        said, _ = codecs.utf_8_decode(content.lstrip(_CONTINUED), "strict", False)
     except UnicodeDecodeError:
         return ""
     visible = sum(character.isprintable() or character in "\n\r\t" for character in said)
@@ -233,6 +265,11 @@ def _from_base64(run: str) -> str:
         return _text(base64.b64decode(letters[:usable] + "=" * (-usable % 4)))
     except binascii.Error:
         return ""
+
+
+def _from_the_middle(run: str, read: Callable[[str], str]) -> str:
+    """Read a run that the text begins inside of, so that its first group or byte lacks a part."""
+    return next((said for by in range(1, 8) if (said := read(run[by:]))), "")
 
 
 def _from_hex(run: str) -> str:
@@ -253,7 +290,7 @@ _LETTER_OF = dict(zip(_CODES.split(), "abcdefghijklmnopqrstuvwxyz0123456789", st
 
 
 def _from_morse(run: str) -> str:
-    words = re.split(r"\s*[/|]\s*|\s{2,}", run.replace("\u00b7", ".").strip())
+    words = re.split(r"\s*[/|]\s*|\s{2,}", run.strip())
     letters = [[_LETTER_OF.get(code, "#") for code in word.split()] for word in words]
     said = " ".join("".join(word) for word in letters)
     return said if len(words) > 1 else spaced(said) if said.isalpha() else said
@@ -262,16 +299,7 @@ def _from_morse(run: str) -> str:
 # ------------------------------------------------------------------------ sentences
 
 _SPACED = re2.compile(r"\b[A-Za-z](?:[ .*_-][A-Za-z]\b|(?:  +| ?[/|] ?|[.*_-]{2,})[A-Za-z]\b){5,}")
-_WORD = re.compile("[a-z]+")
-_SENTENCE = re.compile(r"[^\n.:;!?\"`()\[\]{}]{8,2000}")
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-_ROTATED = [
-    str.maketrans(
-        _ALPHABET + _ALPHABET.upper(),
-        _ALPHABET[by:] + _ALPHABET[:by] + (_ALPHABET[by:] + _ALPHABET[:by]).upper(),
-    )
-    for by in range(26)
-]
+_SENTENCE = re.compile(r"[^\0\n.:;!?\"`()\[\]{}]{8,2000}")
 
 
 def _spaced(text: str) -> Iterator[Piece]:
@@ -286,92 +314,28 @@ def _spaced(text: str) -> Iterator[Piece]:
 def _sentences(text: str) -> Iterator[Piece]:
     """Find sentences that are English once turned round, rotated or spelled with letters."""
     for sentence in _SENTENCE.finditer(text):
-        said = sentence[0]
-        if " " not in said.strip() or _readable(said) or not said.isascii():
-            continue
-        for encoding, read in _turned(said[:SAMPLE]):
-            if _sentence(read(said[:SAMPLE])):
-                yield Piece(*sentence.span(), read(said), encoding)
+        start, end = sentence.span()
+        while end - start >= 8:
+            said = text[start:end]
+            read = turned(said) if " " in said.strip() and said.isascii() else None
+            if read is not None:
+                yield Piece(start, end, read[1](said), read[0])
                 break
-
-
-def _sentence(said: str) -> bool:
-    words = _WORD.findall(said.lower())
-    different = {word for word in words if known(word)}
-    return len(different) > 2 and sum(map(len, words)) >= 10 and natural(said, TURNED)
-
-
-def _readable(said: str) -> bool:
-    """Return whether a sentence is English enough as it stands, or has too few letters to tell."""
-    sample = said[:SAMPLE].lower()
-    letters = familiar = 0
-    for word in _WORD.finditer(sample):
-        letters += len(word[0])
-        familiar += len(word[0]) if known(word[0]) else 0
-        if familiar > GIBBERISH * len(sample):
-            return True  # most sentences, after a few words
-    return letters < 6 or familiar > GIBBERISH * letters
-
-
-def _turned(said: str) -> Iterator[tuple[str, Callable[[str], str]]]:
-    """Yield ways to read a sentence that is not English as it stands."""
-    if re.search(r"[A-Za-z][0134578@$!]", said):
-        yield "leet", _unmixed
-    if share(said[::-1]) >= TURNED:
-        yield "reversed", _reversed
-    for by in (13, *range(1, 13), *range(14, 26)):
-        yield f"rot{by}", partial(_rotated, by=26 - by)
-
-
-def _rotated(said: str, by: int) -> str:
-    return said.translate(_ROTATED[by])
-
-
-def _reversed(said: str) -> str:
-    # `woh ot ekam ti` or `ti ekam ot woh`: a question starts with the asking word.
-    word_by_word = " ".join(word[::-1] for word in said.split(" "))
-    return word_by_word if _starts(word_by_word) else said[::-1]
-
-
-def _starts(said: str) -> bool:
-    first = said.strip().lower().partition(" ")[0]
-    return first in {
-        *("how", "what", "why", "who", "where", "when", "tell", "give", "write", "explain"),
-        *("please", "i", "ignore", "show", "the", "my", "can", "could", "list", "describe", "you"),
-    }
+            if end - start <= SAMPLE:
+                break
+            # Plain words may have been put before what is turned.
+            start += said.rfind(" ", 0, SAMPLE) + 1 or SAMPLE
 
 
 # ------------------------------------------------------------------------------ leet
 
-_MIXED = re2.compile(r"[A-Za-z][0134578$@!]+[A-Za-z]")
-_SIGNS = frozenset(_ALPHABET + _ALPHABET.upper() + "0134578$@!")
-_SHAPES = str.maketrans("034578@$!", "oeastbasi")
+# A word of letters, and of digits and signs that look like them, with one between two letters.
+_MIXED = re2.compile(r"[A-Za-z0134578$@!]*[A-Za-z][0134578$@!]+[A-Za-z][A-Za-z0134578$@!]*")
 
 
 def _leet(text: str) -> Iterator[Piece]:
     """Find words with a digit for a letter inside; `mp3`, `k8s` and `page5` are none."""
-    done = 0
     for start, end in _found(_MIXED, text):
-        if start < done:
-            continue
-        while start > done and text[start - 1] in _SIGNS:
-            start -= 1
-        while end < len(text) and text[end] in _SIGNS:
-            end += 1
-        done = end
-        said = _unmixed(text[start:end])
+        said = unmixed(text[start:end])
         if len(said) >= 4 and known(said):
             yield Piece(start, end, said, "leet")
-
-
-def _unmixed(said: str) -> str:
-    """Return `said` with letters for the digits and signs that look like them."""
-    return " ".join(_letters(word) for word in said.lower().split(" "))
-
-
-def _letters(word: str) -> str:
-    plain = word.translate(_SHAPES)
-    choices = (plain.replace("1", one) for one in "il")
-    return next(
-        (choice for choice in choices if known(choice.strip(",'"))), plain.replace("1", "i")
-    )

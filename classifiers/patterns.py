@@ -36,6 +36,8 @@ PATTERNS = Path(__file__).with_name("patterns.toml")
 OVERLAP = 256
 # What stands before a match is looked at this far, code points.
 LEAD = 48
+# And what follows it this far.
+AFTER = 256
 # A long text is read in windows, so that other requests get a turn in between.
 WINDOW = 16 * 1024
 # Beyond this nothing is read, and the answer says so. Code points in one passage.
@@ -101,12 +103,17 @@ class Pattern:
                 continue
             if self.check is not None and not self.check(text[start:end]):
                 continue
-            if self.unless_after is not None and self.unless_after.match(text, end) is not None:
+            if self.unless_after is not None and self._harmless_after(text, end):
                 continue
             lead = text[max(0, start - LEAD) : start]
             if self.unless_before is not None and self.unless_before.search(lead) is not None:
                 continue
             yield start, end
+
+    def _harmless_after(self, text: str, end: int) -> bool:
+        # A stretch of the text, because RE2 copies what it is given: once for each match.
+        stretch = text[end - 1 : end + AFTER]
+        return self.unless_after.match(stretch, 1) is not None  # type: ignore[union-attr]
 
 
 class Patterns:

@@ -27,14 +27,17 @@ def _ranks() -> dict[str, int]:
     return {word: rank for rank, word in enumerate(words, 1)}
 
 
+@cache
+def forms() -> frozenset[str]:
+    """Return the common words and their forms, in lower case."""
+    words = _ranks()
+    inflected = (word + ending for word in words for ending in _ENDINGS)
+    return frozenset(words).union(form for form in inflected if len(form) > 4)
+
+
 def known(word: str) -> bool:
     """Return whether `word`, in lower case, is a common English word or a form of one."""
-    ranks = _ranks()
-    if word in ranks:
-        return True
-    return len(word) > 4 and any(
-        word.endswith(ending) and word.removesuffix(ending) in ranks for ending in _ENDINGS
-    )
+    return word in forms()
 
 
 def share(text: str) -> float:
@@ -56,22 +59,32 @@ def natural(text: str, least: float = 0.7) -> bool:
     return bool(text) and other <= 0.25 * len(text) and share(text) >= least
 
 
+@cache
+def _costs() -> tuple[dict[str, float], frozenset[str]]:
+    """Return the log-probability of each word that is not too long, and how words begin."""
+    likely = {
+        word: -math.log(rank) - 2.0 for word, rank in _ranks().items() if len(word) <= LONGEST
+    }
+    return likely, frozenset(word[:end] for word in likely for end in range(1, len(word) + 1))
+
+
 def spaced(letters: str) -> str:
     """Return `letters`, a run of lower-case letters, with the likeliest spaces put in.
 
     The likeliest words by their frequency alone (Zipf's law), in time linear in the length.
     """
-    ranks = _ranks()
+    likely, beginnings = _costs()
     # best[i]: log-probability of the first i letters, and where their last word starts.
-    best: list[tuple[float, int]] = [(0.0, 0)]
-    for end in range(1, len(letters) + 1):
-        choices = [
-            (best[start][0] - math.log(ranks[word]) - 2.0, start)
-            for start in range(max(0, end - LONGEST), end)
-            if (word := letters[start:end]) in ranks
-        ]
-        choices.append((best[end - 1][0] + _UNKNOWN, end - 1))
-        best.append(max(choices))
+    best = [(0.0, 0)] + [(-math.inf, 0)] * len(letters)
+    for start in range(len(letters)):
+        so_far = best[start][0]
+        best[start + 1] = max(best[start + 1], (so_far + _UNKNOWN, start))
+        for end in range(start + 1, min(start + LONGEST, len(letters)) + 1):
+            word = letters[start:end]
+            if word not in beginnings:
+                break
+            if word in likely:
+                best[end] = max(best[end], (so_far + likely[word], start))
     words: list[str] = []
     end = len(letters)
     while end:

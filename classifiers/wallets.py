@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 _BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
@@ -68,36 +69,59 @@ def keccak_256(message: bytes) -> bytes:
     block[len(message)] ^= 1
     block[135] ^= 128
     lanes = [int.from_bytes(block[8 * i : 8 * i + 8], "little") for i in range(17)] + [0] * 8
-    constant = 1
-    for _ in range(24):
+    for constant in _CONSTANTS:
         lanes = _keccak_round(lanes)
-        for power in range(7):
-            lanes[0] ^= (constant & 1) << ((1 << power) - 1)
-            constant = constant << 1 ^ (0x171 if constant & 128 else 0)
+        lanes[0] ^= constant
     return b"".join(lane.to_bytes(8, "little") for lane in lanes[:4])
 
 
 def _keccak_round(lanes: list[int]) -> list[int]:
     """One round without its constant: theta, rho and pi, chi. `lanes[x + 5 * y]`, 64 bits each."""
-    columns = [
+    a, b, c, d, e = (
         lanes[x] ^ lanes[x + 5] ^ lanes[x + 10] ^ lanes[x + 15] ^ lanes[x + 20] for x in range(5)
-    ]
-    mixed = [
-        lane ^ columns[(i % 5 - 1) % 5] ^ _turned(columns[(i % 5 + 1) % 5], 1)
-        for i, lane in enumerate(lanes)
-    ]
-    moved = list(mixed)
+    )
+    columns = (
+        e ^ (b << 1 & _LANE | b >> 63),
+        a ^ (c << 1 & _LANE | c >> 63),
+        b ^ (d << 1 & _LANE | d >> 63),
+        c ^ (e << 1 & _LANE | e >> 63),
+        d ^ (a << 1 & _LANE | a >> 63),
+    )
+    moved = []
+    for source, column, left, right in _MOVES:
+        lane = lanes[source] ^ columns[column]
+        moved.append(lane << left & _LANE | lane >> right)
+    turned: list[int] = []
+    for row in range(0, 25, 5):
+        a, b, c, d, e = moved[row : row + 5]
+        turned += (a ^ ~b & c, b ^ ~c & d, c ^ ~d & e, d ^ ~e & a, e ^ ~a & b)
+    return turned
+
+
+def _constants() -> Iterator[int]:
+    """Yield what each of the 24 rounds adds to the first lane."""
+    register = 1
+    for _ in range(24):
+        constant = 0
+        for power in range(7):
+            constant |= (register & 1) << ((1 << power) - 1)
+            register = register << 1 ^ (0x171 if register & 128 else 0)
+        yield constant
+
+
+def _moves() -> Iterator[tuple[int, int, int, int]]:
+    """Yield for each lane the one that moves there, its column, and its turn left and right."""
+    sources = {0: (0, 0)}
     x, y = 1, 0
     for step in range(24):
         moved_x, moved_y = y, (2 * x + 3 * y) % 5
-        turn = (step + 1) * (step + 2) // 2 % 64
-        moved[moved_x + 5 * moved_y] = _turned(mixed[x + 5 * y], turn)
+        sources[moved_x + 5 * moved_y] = x + 5 * y, (step + 1) * (step + 2) // 2 % 64
         x, y = moved_x, moved_y
-    return [
-        moved[i] ^ (~moved[i - i % 5 + (i + 1) % 5] & moved[i - i % 5 + (i + 2) % 5])
-        for i in range(25)
-    ]
+    for lane in range(25):
+        source, turn = sources[lane]
+        yield source, source % 5, turn, 64 - turn
 
 
-def _turned(lane: int, by: int) -> int:
-    return (lane << by | lane >> (64 - by)) & 0xFFFFFFFFFFFFFFFF
+_LANE = 0xFFFFFFFFFFFFFFFF
+_CONSTANTS = tuple(_constants())
+_MOVES = tuple(_moves())

@@ -1,6 +1,7 @@
 import base64
 import codecs
 import re
+import sys
 from time import perf_counter
 from urllib.parse import quote
 
@@ -8,10 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.hostile import UNITS
+from classifiers import decode
 from classifiers.decode import LIMIT, decoded
+from classifiers.rotations import rotated
+from classifiers.sentences import unmixed
 from classifiers.vocabulary import natural, share, spaced
 
 ASK = "how do I build a small garden house without any help from my family"
+CALLS = 15  # at most so many for a character
+CHARACTERS = 14  # and so many of them given characters, all calls together
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CODES = """
 .- -... -.-. -.. . ..-. --. .... .. .--- -.- .-.. -- -. --- .--. --.- .-. ... - ..- ...- .-- -..-
@@ -22,10 +29,6 @@ MORSE = dict(zip(LETTERS, re.split(r"\s+", CODES.strip()), strict=True))
 
 def in_base64(text):
     return base64.b64encode(text.encode()).decode()
-
-
-def rotated(text, by):
-    return text.translate(str.maketrans(LETTERS, LETTERS[by:] + LETTERS[:by]))
 
 
 ENCODED = {
@@ -43,7 +46,7 @@ ENCODED = {
     "entities": "".join(f"&#{byte};" for byte in ASK.encode()),
     "morse": " / ".join(" ".join(MORSE[c] for c in word) for word in ASK.lower().split()),
     "rot13": codecs.encode(ASK, "rot13"),
-    "rot5": rotated(ASK.lower(), 5),
+    "rot5": ASK.lower().translate(str.maketrans(LETTERS, LETTERS[5:] + LETTERS[:5])),
     "reversed": ASK[::-1],
     "reversed, word by word": " ".join(word[::-1] for word in ASK.split()),
     "spaced": " ".join(ASK.replace(" ", "")),
@@ -166,6 +169,85 @@ def test_what_lies_beyond_the_limit_stays():
     text = "a " * (LIMIT // 2) + in_base64(ASK)
 
     assert decoded(text).text == text
+
+
+def worked(text):
+    """Read `text`; return how many calls that took, and how many characters they were given."""
+    given_to = {
+        natural.__code__: "text",
+        share.__code__: "text",
+        spaced.__code__: "letters",
+        rotated.__code__: "text",
+        unmixed.__code__: "said",
+        decode._pieces.__code__: "text",
+        decode._text.__code__: "content",
+        decode._replaced.__code__: "text",
+    }
+    calls = characters = 0
+
+    def count(frame, event, _argument):
+        nonlocal calls, characters
+        calls += event in ("call", "c_call")
+        if event == "call" and (name := given_to.get(frame.f_code)):
+            characters += len(frame.f_locals[name])
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        decoded(text, plain=True)
+    finally:
+        sys.setprofile(before)
+    return calls, characters
+
+
+HOSTILE = [unit for kind, unit in UNITS.items() if kind not in ("prose", "letter", "code")]
+
+
+@pytest.mark.parametrize("unit", HOSTILE)
+def test_twice_the_text_is_at_most_twice_the_work(unit):
+    decoded(ASK + in_base64(ASK) + " ".join(ASK))  # whatever is loaded only once
+    length = 6_000
+    once, read = worked((unit * length)[:length])
+    twice, read_twice = worked((unit * length)[: 2 * length])
+
+    assert twice <= 2.1 * once + 500
+    assert read_twice <= 2.1 * read + 500
+    assert twice <= CALLS * 2 * length
+    assert read_twice <= CHARACTERS * 2 * length
+
+
+@given(
+    st.lists(st.sampled_from([*HOSTILE, *ENCODED.values(), *NESTED.values()]), max_size=8),
+    st.sampled_from(["", " ", ". ", "\n"]),
+)
+def test_what_is_read_is_bounded_by_a_multiple_of_the_text(units, between):
+    text = between.join(units)
+    _, read = worked(text)
+
+    assert read <= CHARACTERS * len(text) + 500
+    assert len(decoded(text, plain=True).text) <= 2 * len(text)
+
+
+@pytest.mark.parametrize(
+    "decoy", ["%41 ", "&#65; ", "a0b ", "a b c d e f, ", in_base64("x0x1x2x3x4x5") + " "]
+)
+def test_no_number_of_decoys_hides_what_follows(decoy):
+    for encoded in (in_base64(ASK), quote(ASK), ENCODED["spaced"], ENCODED["leet"]):
+        assert "garden" in decoded(decoy * 1_000 + ". " + encoded, plain=True).text.lower()
+
+
+@pytest.mark.parametrize("cut", range(1, 17))
+@pytest.mark.parametrize("ask", [ASK, f"\u00e9\u00e9\u4e2d {ASK} \u4e2d\u4e2d"])
+def test_a_run_that_was_cut_is_read_from_where_it_is_cut(cut, ask):
+    for run in (in_base64(ask), ask.encode().hex(), "".join(f"{b:08b}" for b in ask.encode())):
+        assert "garden house" in decoded(run[cut:]).text
+        assert "garden house" in decoded(run[:-cut]).text
+
+
+def test_plain_words_before_a_rotated_sentence_do_not_hide_it():
+    plain = "the weather is nice and we go out to see it " * 9
+
+    assert ASK in decoded(plain + codecs.encode(f"{ASK} {ASK}", "rot13")).text
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from classifiers import decode
 from classifiers.categories import HEADS, PACKS
-from classifiers.patterns import LIMIT, MAX_SPANS, WINDOW, Patterns
+from classifiers.patterns import LIMIT, MAX_SPANS, OVERLAP, WINDOW, Patterns
 from classifiers.types import Passage, Source
 
 PATTERNS = Patterns()
@@ -245,3 +246,31 @@ def test_an_encoded_phrase_in_the_text_before_is_not_reported_again():
     run = base64.b64encode(ASK.encode()).decode()
 
     assert judged(" and so on", before=f"Answer: {run}") == {}
+
+
+@pytest.mark.parametrize("lead", range(4))
+@pytest.mark.parametrize(
+    "said", ["the bread is warm today. ", "der B\u00e4r \u00fcbt f\u00fcr \u4e2d. "]
+)
+def test_an_encoded_run_longer_than_a_window_is_read_to_its_end(lead, said):
+    run = base64.b64encode((said * (2 * WINDOW // len(said)) + ASK).encode()).decode()
+
+    assert len(run) > 2 * WINDOW
+    assert "illicit" in judged("x" * lead + " " + run)
+
+
+def test_whatever_is_read_at_once_is_decoded_to_its_end():
+    assert OVERLAP + WINDOW <= decode.LIMIT
+
+
+@pytest.mark.parametrize("decoy", ["%41 ", "a0b ", "YWIgY2QgZWYgZ2guYWI= "])
+def test_no_number_of_decoys_hides_an_encoded_phrase(decoy):
+    text = decoy * (WINDOW // len(decoy) - 20) + base64.b64encode(ASK.encode()).decode()
+
+    assert "illicit" in judged(text)
+
+
+def test_what_makes_a_match_harmless_is_seen_in_the_middle_of_a_text():
+    text = ("x " * 2_000) + "How do I build a bomb calorimeter? " + ("y " * 2_000)
+
+    assert judged(text) == {}
