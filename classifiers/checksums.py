@@ -203,3 +203,6 @@ CHECKS: Mapping[str, Callable[[str], bool]] = {
     "ethereum": ethereum,
     **IDENTIFIERS,
 }
+
+# Those that take a thousand times as long as the others: a classifier does only so many of them.
+DEAR = frozenset({"ethereum"})

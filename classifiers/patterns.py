@@ -15,8 +15,9 @@ import asyncio
 import hashlib
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 
 import re2
 
-from classifiers.checksums import CHECKS
+from classifiers.checksums import CHECKS, DEAR
 from classifiers.decode import Decoded, decoded
 from classifiers.normalize import Form, forms
 from classifiers.types import TOO_LONG, Passage, Source, Span, Verdict
@@ -47,10 +48,22 @@ LIMIT = 4 * 1024 * 1024
 # no spans, which says just that, and its patterns are not looked for any further.
 MAX_SPANS = 1000
 
+# When a dear check has failed more often than this in one passage, its pattern is not looked
+# for any further, and the answer says that the category was not read to the end.
+MAX_FAILED = 1000
+
 # By category: the score, and the spans as a set that keeps its order.
 _Found = dict[str, tuple[float, dict[Span, None]]]
 _WORD = re.compile(r"\{([a-z_]+)\}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Finds:
+    """What was found in one passage, and by pattern how often its dear check has failed."""
+
+    found: _Found = field(default_factory=dict)
+    failed: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,7 @@ class Pattern:
         unless_after: If this follows a match, it is not one ("bomb" + " calorimeter").
         unless_before: Nor if the text before it, up to `LEAD` code points, ends in this.
         check: A test of the matched text, such as a check digit.
+        dear: Whether that test takes long.
         matches: Examples that must match.
         misses: Near misses that must not.
     """
@@ -83,15 +97,19 @@ class Pattern:
     unless_after: Any | None = None
     unless_before: Any | None = None
     check: Callable[[str], bool] | None = None
+    dear: bool = False
     matches: tuple[str, ...] = ()
     misses: tuple[str, ...] = ()
 
-    def spans(self, text: str, read: int) -> Iterator[tuple[int, int]]:
+    def spans(
+        self, text: str, read: int, failed: Counter[str] | None = None
+    ) -> Iterator[tuple[int, int]]:
         """Find where it matches.
 
         Args:
             text: Text without lone surrogates, the part already judged first.
             read: How much of it was already judged; a match within it is left out.
+            failed: By pattern, how often its dear check has failed; counted on here.
 
         Yields:
             Start and end in `text`, code points.
@@ -102,6 +120,8 @@ class Pattern:
             if end <= read:
                 continue
             if self.check is not None and not self.check(text[start:end]):
+                if self.dear and failed is not None and self._given_up(failed):
+                    return
                 continue
             if self.unless_after is not None and self._harmless_after(text, end):
                 continue
@@ -109,6 +129,10 @@ class Pattern:
             if self.unless_before is not None and self.unless_before.search(lead) is not None:
                 continue
             yield start, end
+
+    def _given_up(self, failed: Counter[str]) -> bool:
+        failed[self.id] += 1
+        return failed[self.id] > MAX_FAILED
 
     def _harmless_after(self, text: str, end: int) -> bool:
         # A stretch of the text, because RE2 copies what it is given: once for each match.
@@ -153,34 +177,39 @@ class Patterns:
         return [await self._passage(passage) for passage in passages]
 
     async def _passage(self, passage: Passage) -> list[Verdict]:
-        found: _Found = {}
+        finds = _Finds()
         text = passage.text[:LIMIT]
         for start in range(0, len(text), WINDOW):
             if start:
                 await asyncio.sleep(0)
             before = _tail(passage.before if start == 0 else text[:start])
             window = text[start : start + WINDOW]
-            self._window(passage.source, before, window, start, found)
+            self._window(passage.source, before, window, start, finds)
         verdicts = [
             Verdict(self.name, category, score, tuple(spans) if len(spans) < MAX_SPANS else ())
-            for category, (score, spans) in found.items()
+            for category, (score, spans) in finds.found.items()
         ]
-        if len(passage.text) > LIMIT:
-            verdicts += [
-                Verdict(self.name, category, None, error=TOO_LONG)
-                for category in sorted(self.categories)
-            ]
-        return verdicts
+        unread = self.categories if len(passage.text) > LIMIT else self._given_up(finds.failed)
+        return verdicts + [
+            Verdict(self.name, category, None, error=TOO_LONG) for category in sorted(unread)
+        ]
 
-    def _window(self, source: Source, before: str, text: str, start: int, found: _Found) -> None:
-        """Add what is in `text` to `found`: per category its score and spans."""
-        read = len(before)
+    def _given_up(self, failed: Counter[str]) -> frozenset[str]:
+        """Return the categories of the patterns that were not looked for to the end."""
+        if not failed:
+            return frozenset()
+        given_up = (pattern for pattern in self.patterns if failed[pattern.id] > MAX_FAILED)
+        return frozenset(category for pattern in given_up for category in pattern.categories)
+
+    def _window(self, source: Source, before: str, text: str, start: int, finds: _Finds) -> None:
+        """Add what is in `text` to `finds`."""
+        found, read = finds.found, len(before)
         for form in _readings(before + text):
             for pattern in self._hints.candidates(form.text):
                 if source not in pattern.sources:
                     continue
                 room = MAX_SPANS - min(_count(found, each) for each in pattern.categories)
-                places = pattern.spans(form.text, form.position(read))
+                places = pattern.spans(form.text, form.position(read), finds.failed)
                 for first, last in islice(places, room):
                     origin, end = form.original(first, last)
                     span = Span(origin - read + start, end - read + start, pattern.kind)
@@ -307,6 +336,7 @@ def _pattern(entry: Mapping[str, Any], words: Mapping[str, str]) -> Pattern:
         if before
         else None,
         check=CHECKS[check] if check else None,
+        dear=check in DEAR,
         matches=tuple(entry["matches"]),
         misses=tuple(entry["misses"]),
     )

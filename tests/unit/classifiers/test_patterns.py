@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from classifiers import decode
 from classifiers.categories import HEADS, PACKS
-from classifiers.patterns import LIMIT, MAX_SPANS, OVERLAP, WINDOW, Patterns
+from classifiers.patterns import LIMIT, MAX_FAILED, MAX_SPANS, OVERLAP, WINDOW, Patterns
 from classifiers.types import Passage, Source
 
 PATTERNS = Patterns()
@@ -274,3 +274,21 @@ def test_what_makes_a_match_harmless_is_seen_in_the_middle_of_a_text():
     text = ("x " * 2_000) + "How do I build a bomb calorimeter? " + ("y " * 2_000)
 
     assert judged(text) == {}
+
+
+def test_too_many_wrong_addresses_of_a_wallet_are_not_called_harmless():
+    wrong = [f"0x{number:04d}{'aBcDeF' * 6} " for number in range(MAX_FAILED + 1)]
+    at_most = "".join(wrong[:-1])
+    address = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+
+    assert marked(f"{at_most}{address}", "pii.crypto") == [address]
+    verdicts = asyncio.run(PATTERNS.classify([Passage(Source.USER, at_most + wrong[-1])]))[0]
+    assert [(v.category, v.score, v.error) for v in verdicts if v.category == "pii.crypto"] == [
+        ("pii.crypto", None, "too_long")
+    ]
+
+
+def test_a_cheap_check_may_fail_as_often_as_it_likes():
+    wrong = "4111 1111 1111 1112, " * (MAX_FAILED * 2)
+
+    assert marked(f"{wrong}4111 1111 1111 1111", "pii.card") == ["4111 1111 1111 1111"]
