@@ -204,5 +204,5 @@ CHECKS: Mapping[str, Callable[[str], bool]] = {
     **IDENTIFIERS,
 }
 
-# Those that take a thousand times as long as the others: a classifier does only so many of them.
+# Takes a hundred times as long as the others: a classifier does only so many of them.
 DEAR = frozenset({"ethereum"})

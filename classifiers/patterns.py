@@ -123,7 +123,7 @@ class Pattern:
                 if self.dear and failed is not None and self._given_up(failed):
                     return
                 continue
-            if self.unless_after is not None and self._harmless_after(text, end):
+            if self.unless_after is not None and _follows(self.unless_after, text, end):
                 continue
             lead = text[max(0, start - LEAD) : start]
             if self.unless_before is not None and self.unless_before.search(lead) is not None:
@@ -133,11 +133,6 @@ class Pattern:
     def _given_up(self, failed: Counter[str]) -> bool:
         failed[self.id] += 1
         return failed[self.id] > MAX_FAILED
-
-    def _harmless_after(self, text: str, end: int) -> bool:
-        # A stretch of the text, because RE2 copies what it is given: once for each match.
-        stretch = text[end - 1 : end + AFTER]
-        return self.unless_after.match(stretch, 1) is not None  # type: ignore[union-attr]
 
 
 class Patterns:
@@ -214,6 +209,11 @@ class Patterns:
                     origin, end = form.original(first, last)
                     span = Span(origin - read + start, end - read + start, pattern.kind)
                     _add(found, pattern, span)
+
+
+def _follows(expression: Any, text: str, end: int) -> bool:  # noqa: ANN401 - re2 ships no types
+    # A stretch of the text, because RE2 copies what it is given: once for each match.
+    return expression.match(text[end - 1 : end + AFTER], 1) is not None
 
 
 def read_patterns(path: Path) -> Patterns:
