@@ -6,7 +6,7 @@ Starts the stand-in engine and a gateway with a short lease, lets eight callers 
 and ask, kills the gateway at a random moment, every other time while its commits wait,
 starts the next one on the same database, and so on. The last one sweeps; then every
 entry is read and held against what the callers were given. Exit status 0 if nothing
-contradicts, 1 otherwise.
+contradicts and an auditor finds the log intact, 1 otherwise.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import text
 
@@ -29,7 +30,11 @@ from benchmarks.callers import Crowd, Given
 from benchmarks.completeness import Entry, contradictions, ends, unfinished
 from benchmarks.gateway_process import GatewayProcess
 from benchmarks.overhead import free_port, started
+from gateway.audit.export import Stretch, export, signed_tree
+from gateway.audit.log_key import read_key
 from gateway.audit.queries import tail
+from gateway.audit.verify import verify_file
+from gateway.errors import NotFound
 from gateway.store.session import SEQUENCE_LOCK, Database
 
 TOKEN_MS = 8.0  # an answer of 64 tokens takes half a second
@@ -94,6 +99,7 @@ async def kill_repeatedly(gateway: GatewayProcess, url: str, kills: int, seed: i
     await gateway.start()
     findings.log = await swept_log(url)
     findings.wrong = contradictions(findings.log, findings.given)
+    findings.wrong.extend(await unproved(url, gateway, len(findings.log)))
     return findings
 
 
@@ -132,6 +138,34 @@ async def swept_log(url: str) -> list[Entry]:
         if not unfinished(log) or time.monotonic() > deadline:
             return log
         await asyncio.sleep(0.2)
+
+
+async def unproved(url: str, gateway: GatewayProcess, entries: int) -> list[str]:
+    """Return what an auditor would say of the log, and the gateway of its tree; nothing is well.
+
+    Whoever was killed between a commit and the tree must have left neither a gap nor a fork.
+    """
+    deadline = time.monotonic() + SWEEP_S
+    database = Database(url)
+    try:
+        while True:
+            with suppress(NotFound):
+                if (await signed_tree(database)).checkpoint_size >= entries:
+                    break
+            if time.monotonic() > deadline:
+                return ["the tree does not hold every entry"]
+            await asyncio.sleep(0.2)
+        with tempfile.TemporaryDirectory() as directory:
+            bundle = Path(directory) / "bundle"
+            await export(database, Stretch(), bundle)
+            key = read_key(gateway.home / "keys" / "log").verifier
+            report = verify_file(bundle, key, processes=1)
+    finally:
+        await database.aclose()
+    _, ready = await gateway.readyz()
+    told: Any = ready.get("log") or {}
+    wrong = [] if report.intact else [f"an auditor says: {report.problem} at {report.index}"]
+    return wrong + ([f"the gateway says: {told['alarm']}"] if told.get("alarm") else [])
 
 
 async def read_log(url: str) -> list[Entry]:

@@ -33,7 +33,7 @@ class GatewayProcess:
         port = settings.get("port") or str(free_port())
         self.url = f"http://127.0.0.1:{port}"
         self.stderr = home / f"stderr-{port}"
-        self._home = home
+        self.home = home
         self._settings = {
             "home": str(home),
             "port": port,
@@ -65,7 +65,7 @@ class GatewayProcess:
         with self.stderr.open("ab") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.cli", "serve"],
-                cwd=self._home,  # so that no `ostiary.toml` of somebody else is read
+                cwd=self.home,  # so that no `ostiary.toml` of somebody else is read
                 env=self._environment(),
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
@@ -80,7 +80,7 @@ class GatewayProcess:
         done = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "gateway.cli", *arguments],
-            cwd=self._home,
+            cwd=self.home,
             env=self._environment(),
             check=True,
             capture_output=True,
