@@ -64,13 +64,13 @@ class LogTree:
     async def start(self) -> None:
         """Run passes until `aclose`."""
         self._task = asyncio.create_task(self._run(), name="log-tree")
+        self._task.add_done_callback(self._ended)
 
     async def aclose(self) -> None:
         """Add and sign what is there, and stop."""
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])
             with suppress(StoreUnavailable):
                 await self.turn()
         await self._heads.aclose()
@@ -89,14 +89,16 @@ class LogTree:
             signed = await self._publisher.publish()
         except LogAlarm as raised:
             self._raise(raised.alarm)
-        except OSError as error:
-            detail = f"the head-keeper cannot be used: {type(error).__name__}"
-            self._raise(Alarm(Wrong.NO_KEEPER, detail))
         else:
             self.head = signed[-1] if signed else self.head
             if self.alarm is not None:
                 log.warning("log_alarm_cleared", wrong=self.alarm.wrong.value)
             self.alarm = None
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            kind = type(task.exception()).__name__
+            self._raise(Alarm(Wrong.STOPPED, f"nothing is signed any more: {kind}"))
 
     def _raise(self, alarm: Alarm) -> None:
         if self.alarm is None or alarm.wrong is not self.alarm.wrong:

@@ -11,7 +11,8 @@ looks too small; and a checkpoint is kept before it is published.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,6 +22,7 @@ from gateway.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoin
 from gateway.audit.heads import HeadKeeper
 from gateway.audit.merkle import range_hash
 from gateway.audit.tiles import nodes_in, places_of
+from gateway.errors import StoreUnavailable
 from gateway.notes import NoteError, SigningKey
 from gateway.store import trees as store
 from gateway.store.session import Database
@@ -37,7 +39,8 @@ class Wrong(StrEnum):
     MISSING_SHARD = "missing_shard"  # a shard that was signed is not there
     EDITED = "edited"  # an entry is not what was hashed
     FOREIGN_KEY = "foreign_key"  # its head was signed by another key
-    NO_KEEPER = "no_keeper"  # what was kept cannot be read
+    NO_KEEPER = "no_keeper"  # nothing can be kept apart, or what was kept be read
+    STOPPED = "stopped"  # whatever signs has died: a mistake of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,11 @@ class Publisher:
 
         Raises:
             LogAlarm: If the log is not what it was; nothing is signed.
-            StoreUnavailable, OSError: If it cannot be known.
+            StoreUnavailable: If the database cannot be used.
         """
-        kept = self._own(await self._heads.kept())  # INVARIANT: before the trees
+        with _keeping():
+            notes = await self._heads.kept()  # INVARIANT: before the trees
+        kept = self._own(notes)
         async with self._database.read() as connection:
             trees = await store.trees(connection)
         self._check_shards(kept, trees)
@@ -122,7 +127,8 @@ class Publisher:
                 await self._check_extends(tree, before)
         if published is not None and (kept is None or kept.size < published.size):
             # Signed by another replica, or kept nowhere yet.
-            await self._heads.keep(published, tree.checkpoint or b"")
+            with _keeping():
+                await self._heads.keep(published, tree.checkpoint or b"")
 
     def _published(self, tree: TreeRow) -> Checkpoint | None:
         if tree.checkpoint is None:
@@ -155,7 +161,8 @@ class Publisher:
         root = await self._root(tree.shard, tree.size)
         checkpoint = Checkpoint(self.origin(tree.shard), tree.size, root)
         note = sign_checkpoint(checkpoint, self._key)
-        await self._heads.keep(checkpoint, note)  # INVARIANT: before it is published
+        with _keeping():
+            await self._heads.keep(checkpoint, note)  # INVARIANT: before it is published
         async with self._database.write() as connection:
             await store.publish(connection, tree, checkpoint.size, note)
         return checkpoint
@@ -169,3 +176,13 @@ class Publisher:
         except LookupError as error:
             detail = f"the tree of `{shard}` lacks hashes of its first {size} entries"
             raise LogAlarm(Wrong.FORKED, detail) from error
+
+
+@contextmanager
+def _keeping() -> Iterator[None]:
+    """Turn what a head-keeper raises into an alarm: without one nothing is signed."""
+    try:
+        yield
+    except (OSError, StoreUnavailable) as error:
+        detail = f"the head-keeper cannot be used: {type(error).__name__}"
+        raise LogAlarm(Wrong.NO_KEEPER, detail) from error

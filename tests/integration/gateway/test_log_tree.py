@@ -361,6 +361,30 @@ async def test_the_database_refuses_to_let_a_tree_shrink_or_a_full_tile_change(
                 await connection.execute(text(change))
 
 
+async def test_without_a_head_keeper_nothing_is_signed_and_it_is_said(database, ledger, tmp_path):
+    (tmp_path / "a file").write_text("")
+    away = DatabaseHeads(Database(f"postgresql+asyncpg://postgres@/none?host={tmp_path}"))
+    for heads in (FileHeads(tmp_path / "a file"), away):
+        tree = LogTree(database, KEY, heads)
+        await tree.turn()
+        assert tree.alarm.wrong is Wrong.NO_KEEPER
+        assert (await only_tree(database)).checkpoint_size == 0
+        await tree.aclose()
+
+
+async def test_whatever_kills_the_task_that_signs_raises_the_alarm(log_tree, ledger, monkeypatch):
+    async def fail(_self):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Publisher, "publish", fail)
+    await log_tree.start()
+    while log_tree.alarm is None:  # noqa: ASYNC110 - has no event
+        await asyncio.sleep(0.01)
+    monkeypatch.undo()
+
+    assert log_tree.alarm.wrong is Wrong.STOPPED
+
+
 @pytest.mark.parametrize("kind", ["directory", "database"])
 async def test_a_head_keeper_never_goes_back(database, tmp_path, kind):
     keeper = open_heads(str(tmp_path / "kept"), tmp_path)
