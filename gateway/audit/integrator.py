@@ -82,12 +82,13 @@ class Integrator:
 class _Plan:
     """What one pass does: a tree, the tiles of it that change, and where it then ends."""
 
-    __slots__ = ("entries", "first_seqs", "fresh", "tiles", "tree")
+    __slots__ = ("entries", "first_seqs", "fresh", "hashed", "tiles", "tree")
 
-    def __init__(self, tree: TreeRow, fresh: bool, entries: Sequence[StoredEntry]):
+    def __init__(self, tree: TreeRow, fresh: bool, entries: Sequence[StoredEntry], hashed: bool):
         self.tree = tree
         self.fresh = fresh
         self.entries = entries
+        self.hashed = hashed
         self.tiles: list[Tile] = []
         self.first_seqs: dict[tuple[int, int], int] = {
             (0, (tree.size + at) // WIDTH): entry.seq
@@ -97,7 +98,7 @@ class _Plan:
 
     def hash(self, last: Mapping[tuple[int, int], bytes]) -> None:
         """Hash the entries. Takes a few milliseconds; for a thread."""
-        leaves = [leaf_hash(entry.body) for entry in self.entries]
+        leaves = [each.body if self.hashed else leaf_hash(each.body) for each in self.entries]
         self.tiles = grown(self.tree.size, last, leaves)
 
 
@@ -110,9 +111,10 @@ async def _planned(connection: AsyncConnection, shard: str) -> _Plan | None:
         return None
     # A clock that was set back opens no earlier shard.
     if newest is None or newest.shard < shard:
-        plan = _Plan(TreeRow(shard, after_seq + 1, 0, after_seq, 0, None), True, entries)
+        tree, fresh = TreeRow(shard, after_seq + 1, 0, after_seq, 0, None), True
     else:
-        plan = _Plan(newest, False, entries)
+        tree, fresh = newest, False
+    plan = _Plan(tree, fresh, entries, hashed=connection.dialect.name == "postgresql")
     found = await store.tiles(connection, plan.tree.shard, last_places(plan.tree.size))
     await asyncio.to_thread(plan.hash, found)
     return plan
