@@ -51,7 +51,7 @@ SENTENCES = st.lists(
     st.sampled_from(
         [
             "We talked. ",
-            "It rains in Oslo today, and it will not stop soon. ",
+            "The library opens at nine, and the bakery beside it at eight. ",
             "a\nb\n",
             "時間です。",
             "🙂 ",
@@ -156,7 +156,7 @@ def test_no_character_of_a_reply_leaves_after_a_bad_thought(gateway, surface, be
     answer = ask(gateway, surface)
 
     assert answer.text == ""
-    for unsaid in ("Oslo", "pipe", "Zebra"):
+    for unsaid in ("bakery", "pipe", "Zebra"):
         assert unsaid.encode() not in answer.raw
 
 
