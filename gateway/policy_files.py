@@ -7,7 +7,6 @@ started again over a broken file serves under the last good one rather than not 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +14,7 @@ from typing import TypeAlias
 import orjson
 import structlog
 
+from gateway.store.keyfile import replace
 from policies.attachments import AttachmentsFile, parse_attachments
 from policies.bundle import LOCK_NAME, BundleError, Lock, SourceFile, decode_bundle
 from policies.document import DocumentError, Problem, read_section
@@ -110,12 +110,7 @@ class LastGood:
             "bundles": [each.bundle.encoded().decode() for each in loaded],
         }
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._path.with_suffix(".new")
-        with draft.open("wb") as file:
-            file.write(orjson.dumps(stored))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._path)
+        replace(self._path, orjson.dumps(stored))
 
     def read(self) -> tuple[Loaded, ...]:
         """Return what was kept; nothing if there is no copy that can be used."""

@@ -11,15 +11,13 @@ import asyncio
 import base64
 import binascii
 import hashlib
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from gateway.audit.envelope import KEY_SIZE, Unreadable, new_key, unwrap, wrap
-from gateway.store.keyfile import ensure_file
+from gateway.store.keyfile import ensure_file, replace
 
 _ID_DIGITS = 16
 
@@ -76,14 +74,14 @@ class FileMasterKeys:
     async def renew(self) -> str:
         """See `MasterKeys.renew`."""
         keys = [new_key(), *await self._keys()]
-        await asyncio.to_thread(_replace, self._path, b"".join(keys))
+        await asyncio.to_thread(replace, self._path, b"".join(keys))
         return _id(keys[0])
 
     async def retire(self, kept: Sequence[str]) -> None:
         """See `MasterKeys.retire`."""
         newest, *earlier = await self._keys()
         keys = [newest, *(key for key in earlier if _id(key) in kept)]
-        await asyncio.to_thread(_replace, self._path, b"".join(keys))
+        await asyncio.to_thread(replace, self._path, b"".join(keys))
 
     async def _keys(self) -> list[bytes]:
         return await asyncio.to_thread(_read, self._path)
@@ -157,25 +155,3 @@ def _read(path: Path) -> list[bytes]:
     if not content or len(content) % KEY_SIZE:
         raise ValueError(f"`{path}` must hold keys of {KEY_SIZE} bytes")
     return [content[at : at + KEY_SIZE] for at in range(0, len(content), KEY_SIZE)]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write `path` anew, whole or not at all."""
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-        _sync_directory(path.parent)
-    finally:
-        Path(draft).unlink(missing_ok=True)
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -51,3 +51,25 @@ def create(path: Path, content: bytes) -> None:
         pass
     finally:
         os.unlink(draft)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file of ours anew (0600), whole or not at all, and on the disk on return."""
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+        _sync_directory(path.parent)
+    finally:
+        Path(draft).unlink(missing_ok=True)
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
