@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from classifiers.categories import HEADS, PACKS
+from classifiers.categories import HEADS, MISALIGNMENT, PACKS
 
-KNOWN = frozenset((*HEADS, *PACKS))
+KNOWN = frozenset((*HEADS, *PACKS, *MISALIGNMENT))
 
 # A category of the operator's own, for a written policy of the operator's own.
 _OWN = re.compile(r"custom/[a-z0-9][a-z0-9._-]{0,56}")
