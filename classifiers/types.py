@@ -30,6 +30,35 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Something that was said in an exchange, whole or as far as it has come.
+
+    Attributes:
+        source: Who said it.
+        text: What.
+        tool: The function a CALL is addressed to or a TOOL output comes from.
+    """
+
+    source: Source
+    text: str
+    tool: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """What came before a passage: instructions, task, thoughts, calls and their results.
+
+    It is context. What it holds was judged where it stood, and no span points into it.
+
+    Attributes:
+        steps: In order, oldest first. Where the passage is not the beginning of its
+            message, the last one is what came before it in that message.
+    """
+
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A run of text from one source, the unit a classifier reads.
 
@@ -42,6 +71,8 @@ class Passage:
         prompt: The last user message of the exchange, for classifiers that judge a
             reply in its exchange; empty for the prompt itself.
         tool: The function a CALL is addressed to or a TOOL output comes from.
+        trajectory: What came before it in the exchange, for what the model thinks, does and
+            says; None where nobody knows.
     """
 
     source: Source
@@ -49,6 +80,7 @@ class Passage:
     before: str = ""
     prompt: str = ""
     tool: str | None = None
+    trajectory: Trajectory | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gateway.keeping import Keeping
+from gateway.passages import Course
 from gateway.types import Outcome, Principal
 from model_runner.types import Prompt, Usage
 from policies.circumstances import ANYBODY, Circumstances
@@ -27,6 +28,7 @@ class Exchange:
         safety_identifier: The caller's opaque id of the end user, or None.
         circumstances: Who asks, through what and for whom, as policies may look at it.
         keeping: How its content is kept.
+        course: What has been said in it; in memory only, as long as it lives.
         disclaimers: Texts that the policy puts behind the reply, in order.
         decision_ids: One id per recorded decision, in order.
         decisions: The recorded decisions, in the same order.
@@ -47,6 +49,7 @@ class Exchange:
     safety_identifier: str | None = None
     circumstances: Circumstances = ANYBODY
     keeping: Keeping = field(default_factory=Keeping)
+    course: Course = field(default_factory=Course)
     disclaimers: list[str] = field(default_factory=list)
     decision_ids: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import orjson
 
-from classifiers.types import Passage, Source
+from classifiers.types import Passage, Source, Step, Trajectory
 from gateway.redaction import Redactor
 from model_runner.types import Channel, Delta, Message, Prompt, Role
 from policies.types import STAGE_OF, Redaction, Stage
@@ -23,6 +23,37 @@ _SOURCE_OF_CHANNEL = {
     Channel.COMMENTARY: Source.COMMENTARY,
     Channel.FINAL: Source.FINAL,
 }
+# What a monitor reads by what led to it.
+_DONE = frozenset({Source.ANALYSIS, Source.CALL})
+
+
+@dataclass(slots=True)
+class Course:
+    """What has been said in an exchange, as it grows.
+
+    Attributes:
+        steps: In order, oldest first; a message of the reply is one step.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    _message: int | None = None  # of the reply, the one that may go on
+
+    def begin(self, prompt: Prompt) -> None:
+        """Start with `prompt`, as the model is about to read it."""
+        self.steps, self._message = list(steps_of(prompt)), None
+
+    def add(self, delta: Delta) -> None:
+        """Note a piece of the reply that was judged."""
+        if delta.message == self._message:
+            last = self.steps[-1]
+            self.steps[-1] = replace(last, text=last.text + delta.text)
+        else:
+            self.steps.append(Step(_source_of_reply(delta), delta.text, delta.tool))
+            self._message = delta.message
+
+    def trajectory(self) -> Trajectory:
+        """Return what has been said so far."""
+        return Trajectory(tuple(self.steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +78,11 @@ class Portion:
 def prompt_portions(prompt: Prompt) -> list[Portion]:
     """Return every text of `prompt`, by stage, in the order the stages happen."""
     found: dict[Stage, list[tuple[int | None, Passage]]] = {}
-    for index, message in enumerate(prompt.messages):
-        passage = Passage(_source_of(message), message.text, tool=message.tool)
+    steps = steps_of(prompt)
+    for index, step in enumerate(steps):
+        # What the model did before is judged again as it was then: by what had led to it.
+        led = Trajectory(steps[:index]) if step.source in _DONE else None
+        passage = Passage(step.source, step.text, tool=step.tool, trajectory=led)
         found.setdefault(STAGE_OF[passage.source], []).append((index, passage))
     if prompt.tools or prompt.json_schema:
         passage = Passage(Source.DEVELOPER, _declared(prompt))
@@ -74,10 +108,18 @@ def _last_turn(prompt: Prompt) -> int:
     return len(roles)
 
 
-def reply_passage(delta: Delta, before: str, prompt: Prompt) -> Passage:
+def reply_passage(delta: Delta, before: str, prompt: Prompt, course: Course) -> Passage:
     """Return the passage to judge for a piece of the reply to `prompt`."""
-    source = Source.CALL if delta.tool is not None else _SOURCE_OF_CHANNEL[delta.channel]
-    return Passage(source, delta.text, before, last_user_text(prompt), delta.tool)
+    source = _source_of_reply(delta)
+    asked = last_user_text(prompt)
+    return Passage(source, delta.text, before, asked, delta.tool, course.trajectory())
+
+
+def steps_of(prompt: Prompt) -> tuple[Step, ...]:
+    """Return the messages of `prompt` as steps of a trajectory, one each."""
+    return tuple(
+        Step(_source_of(message), message.text, message.tool) for message in prompt.messages
+    )
 
 
 def last_user_text(prompt: Prompt) -> str:
@@ -97,6 +139,10 @@ def redact_prompt(prompt: Prompt, portion: Portion, redactions: Sequence[Redacti
             text = Redactor(prompt).redact(index, messages[index].text, mine)
             messages[index] = replace(messages[index], text=text)
     return replace(prompt, messages=tuple(messages))
+
+
+def _source_of_reply(delta: Delta) -> Source:
+    return Source.CALL if delta.tool is not None else _SOURCE_OF_CHANNEL[delta.channel]
 
 
 def _source_of(message: Message) -> Source:

@@ -207,6 +207,7 @@ class Pipeline:
     async def _judged(self, exchange: Exchange) -> AsyncGenerator[_Judged]:
         """Generate, and yield only what the policy lets out."""
         redactor = Redactor(exchange.prompt)
+        exchange.course.begin(exchange.prompt)
         last: Delta | None = None  # the last passage
         async with aclosing(self._passages(exchange)) as passages:
             async for item in passages:
@@ -261,7 +262,8 @@ class Pipeline:
         return RunnerTimeout(f"the reply took longer than {self.timeout_s:g} s")
 
     async def _judge_held(self, exchange: Exchange, held: Held, redactor: Redactor) -> _Judged:
-        passage = reply_passage(held.delta, held.before, exchange.prompt)
+        passage = reply_passage(held.delta, held.before, exchange.prompt, exchange.course)
+        exchange.course.add(held.delta)
         decisions = [await self._judge(exchange, STAGE_OF[passage.source], (passage,))]
         exposed = self.expose_reasoning and decisions[0].stage is Stage.REASONING
         if exposed and decisions[0].released:

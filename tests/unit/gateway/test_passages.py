@@ -1,5 +1,5 @@
-from classifiers.types import Source, Span
-from gateway.passages import prompt_portions, redact_prompt, reply_passage
+from classifiers.types import Source, Span, Step
+from gateway.passages import Course, prompt_portions, redact_prompt, reply_passage
 from model_runner.types import Channel, Delta, Message, Prompt, Role, Tool
 from policies.types import Redaction, Stage
 
@@ -59,6 +59,61 @@ def test_a_redacted_call_of_the_history_stays_json():
 def test_a_call_is_judged_as_a_call_whatever_its_channel():
     call = Delta(Channel.COMMENTARY, "{}", 1, "send")
 
-    passage = reply_passage(call, "", Prompt("m", (Message(Role.USER, "hello"),)))
+    passage = reply_passage(call, "", Prompt("m", (Message(Role.USER, "hello"),)), Course())
 
     assert (passage.source, passage.tool, passage.prompt) == (Source.CALL, "send", "hello")
+
+
+ASKED = Prompt(
+    "m",
+    (
+        Message(Role.SYSTEM, "be careful"),
+        Message(Role.USER, "tidy up"),
+        Message(Role.ASSISTANT, "I list them.", Channel.ANALYSIS),
+        Message(Role.ASSISTANT, "{}", Channel.COMMENTARY, "list", "c1"),
+        Message(Role.TOOL, "a, b", tool="list", call_id="c1"),
+    ),
+)
+
+
+def test_what_the_model_did_before_is_judged_by_what_had_led_to_it():
+    passages = {p.source: p for portion in prompt_portions(ASKED) for p in portion.passages}
+
+    call = passages[Source.CALL]
+    assert [step.text for step in call.trajectory.steps] == [
+        "be careful",
+        "tidy up",
+        "I list them.",
+    ]
+    assert len(passages[Source.ANALYSIS].trajectory.steps) == 2
+    assert passages[Source.TOOL].trajectory is None
+
+
+def test_a_reply_is_judged_by_all_that_was_said_before_it():
+    course = Course()
+    course.begin(ASKED)
+    for delta in (
+        Delta(Channel.ANALYSIS, "Both are ", 0),
+        Delta(Channel.ANALYSIS, "old.", 0),
+        Delta(Channel.COMMENTARY, '{"name": "a"}', 1, "delete"),
+    ):
+        course.add(delta)
+
+    passage = reply_passage(Delta(Channel.FINAL, "Done.", 2), "", ASKED, course)
+
+    assert [step.source for step in passage.trajectory.steps[:2]] == [Source.SYSTEM, Source.USER]
+    assert passage.trajectory.steps[-3:] == (
+        Step(Source.TOOL, "a, b", "list"),
+        Step(Source.ANALYSIS, "Both are old."),
+        Step(Source.CALL, '{"name": "a"}', "delete"),
+    )
+
+
+def test_a_trajectory_that_was_handed_out_does_not_grow():
+    course = Course()
+    course.begin(ASKED)
+    taken = course.trajectory()
+
+    course.add(Delta(Channel.FINAL, "Done.", 0))
+
+    assert len(taken.steps) == 5
