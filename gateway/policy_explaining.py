@@ -135,6 +135,8 @@ def _rule(told: RuleAccount) -> dict[str, Any]:
                 "escalate": band.escalate,
                 "redact": band.redactor,
                 "disclaim": band.disclaimer,
+                "stop_conversation": band.stop,
+                "alert": band.alert,
             }
             for band in told.bands
         ],
@@ -220,6 +222,8 @@ def _outcome(rule: Mapping[str, Any]) -> RuleOutcome:
         missing=tuple(rule["missing"]),
         exception=rule.get("exception"),
         disclaimer=rule.get("disclaimer"),
+        stop=rule.get("stop_conversation", False),
+        alert=rule.get("alert", False),
     )
 
 

@@ -109,7 +109,7 @@ def in_force(
 
 
 def _capped(rule: Rule, granted: PolicyException) -> Rule:
-    """Return the rule doing at most what the exception says, and counting no strikes."""
+    """Return the rule doing at most what the exception says, without strikes and alerts."""
     cap = granted.action
     return replace(
         rule,
@@ -126,5 +126,5 @@ def _capped(rule: Rule, granted: PolicyException) -> Rule:
 
 def _capped_band(band: Band, cap: Action) -> Band:
     if band.action <= cap:
-        return replace(band, strike=False)
-    return replace(band, action=cap, strike=False, redactor=None)
+        return replace(band, strike=False, stop=False, alert=False)
+    return replace(band, action=cap, strike=False, stop=False, alert=False, redactor=None)

@@ -39,6 +39,7 @@ from policies.types import (
     Stage,
     Words,
 )
+from policies.words import BESIDE
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -167,16 +168,20 @@ def _band(entry: BandEntry) -> Band:
         if isinstance(action, SpecialAction)
         for key, value in action.given.items()
     }
-    main = [Action[word.upper()] for word in words if word != "strike"]
+    main = [Action[word.upper()] for word in words if word not in BESIDE]
+    stop = "stop_conversation" in words
+    mildest = Action.BLOCK if stop else Action.FLAG
     if "redact" in special:
         main.append(Action.REDACT)
     return Band(
         gte=entry.gte,
-        action=main[0] if main else Action.FLAG,
+        action=main[0] if main else mildest,
         strike="strike" in words,
         escalate=special.get("escalate"),
         redactor=special.get("redact"),
         disclaimer=special.get("disclaim"),
+        stop=stop,
+        alert="alert" in words,
     )
 
 

@@ -13,6 +13,7 @@ from policies.mistakes import suggestion
 from policies.rule_schema import BandEntry, Given, PerStage, RuleEntry, SpecialAction
 from policies.schema import PolicyDocument
 from policies.types import Action, Policy
+from policies.words import BESIDE
 
 _FALLBACKS = ("on_unavailable", "on_unsupported_language")
 
@@ -100,6 +101,8 @@ def _bands(bands: list[BandEntry], document: Document, path: Path) -> Iterator[P
         place = document.place((*path, index))
         if len(_main_actions(band)) > 1:
             yield Problem(*place, "a band takes one main action beside `strike` and `escalate`")
+        if _stops(band) and _main_actions(band) not in ([], ["block"]):
+            yield Problem(*place, "`stop_conversation` stands beside `block` and nothing milder")
         for word in _repeated_beside(band):
             yield Problem(*place, f"a band takes `{word}` once")
         for other in bands[:index]:
@@ -116,19 +119,25 @@ def _repeated_beside(band: BandEntry) -> list[str]:
         for each in band.actions
         for word in (each.given if isinstance(each, SpecialAction) else [each])
     ]
-    return [word for word in ("strike", "escalate", "disclaim") if words.count(word) > 1]
+    return [word for word in (*sorted(BESIDE), "escalate", "disclaim") if words.count(word) > 1]
 
 
 def _milder_above(upper: BandEntry, lower: BandEntry) -> bool:
     return upper.gte > lower.gte and _strictness(upper) < _strictness(lower)
 
 
-def _strictness(band: BandEntry) -> int:
-    return max((Action[word.upper()] for word in _main_actions(band)), default=Action.FLAG)
+def _strictness(band: BandEntry) -> tuple[int, bool]:
+    if _stops(band):
+        return Action.BLOCK, True
+    return max((Action[word.upper()] for word in _main_actions(band)), default=Action.FLAG), False
+
+
+def _stops(band: BandEntry) -> bool:
+    return "stop_conversation" in band.actions
 
 
 def _main_actions(band: BandEntry) -> list[str]:
-    words = [word for word in band.actions if isinstance(word, str) and word != "strike"]
+    words = [word for word in band.actions if isinstance(word, str) and word not in BESIDE]
     named = [each for each in band.actions if isinstance(each, SpecialAction) and each.redact]
     return [*words, *("redact" for _ in named)]
 

@@ -14,6 +14,7 @@ from re import compile as pattern
 
 from policies.answers import Answer, Ear, Point, Role, assessment_of, ear_of
 from policies.conditions import assumed
+from policies.effects import effects_of
 from policies.evaluate import evaluate
 from policies.situations import Situation, spoken
 from policies.types import Action, Decision, Policy, Rule, Stage
@@ -208,10 +209,7 @@ def _with_conditions(policy: Policy, answer: Callable[[Key], bool | None]) -> Po
 def _effects(decision: Decision) -> Iterator[str]:
     for outcome in decision.outcomes:
         if not outcome.shadow:
-            if outcome.strike:
-                yield "counts a strike"
-            if outcome.escalate:
-                yield f"tells {outcome.escalate}"
+            yield from effects_of(outcome)
     for each in decision.redactions:
         yield f"hides {each.span.kind} as `{each.replacement}`"
     for text in decision.disclaimers:

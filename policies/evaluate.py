@@ -30,6 +30,7 @@ from policies.cascade import (
 )
 from policies.circumstances import ANYBODY, Circumstances
 from policies.conditions import Condition, facts_of
+from policies.effects import CONDITION, STOPPED, effective
 from policies.types import (
     Action,
     Band,
@@ -45,9 +46,6 @@ from policies.types import (
 
 Found = Mapping[str, list[tuple[int, Verdict]]]  # by category: passage and verdict
 Outcome = tuple[Rule, RuleOutcome]
-
-
-CONDITION = "condition"  # the rule's own condition could not be told
 
 
 def evaluate(
@@ -70,10 +68,11 @@ def evaluate(
     outcomes = list(_outcomes(policy, stage, found, assessment, given))
     enforced = [pair for pair in outcomes if not pair[1].shadow]
     action = max((outcome.action for _, outcome in enforced), default=Action.ALLOW)
-    determining = [
-        rule for rule, outcome in enforced if outcome.action is action and action > Action.ALLOW
-    ]
-    first = determining[0] if determining else None
+    called = [pair for pair in enforced if pair[1].action is action and action > Action.ALLOW]
+    determining = [rule for rule, _ in called]
+    # Who stops the conversation has the word before who stops this much of it.
+    stopping = [rule for rule, outcome in called if outcome.stop and effective(outcome)]
+    first = next(iter((*stopping, *determining)), None)
     return Decision(
         stage=stage,
         action=action,
@@ -84,7 +83,7 @@ def evaluate(
         policy_digest=policy.digest,
         receipts=assessment.receipts,
         redactions=_redactions(policy, enforced, found, assessment),
-        code=first.code if first else "content_filter",
+        code=STOPPED if stopping else first.code if first else "content_filter",
         user_message=first.user_message if first else "",
         developer_message=first.developer_message if first else "",
         scores=scores,
@@ -156,6 +155,8 @@ def _apply(rule: Rule, stage: Stage, reading: Reading) -> RuleOutcome | None:
         missing=tuple(sorted(reading.missing)),
         exception=rule.exception,
         disclaimer=band.disclaimer if band else None,
+        stop=band.stop if band else False,
+        alert=band.alert if band else False,
     )
 
 

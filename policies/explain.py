@@ -16,8 +16,18 @@ from classifiers.types import UNSUPPORTED_LANGUAGE, Assessment, Receipt
 from policies.apply import apply
 from policies.cascade import by_category, read
 from policies.circumstances import EVERYBODY, Circumstances
-from policies.evaluate import CONDITION, evaluate
-from policies.types import Action, Band, Decision, Mode, Policy, Rule, RuleOutcome, Stage
+from policies.effects import CONDITION, effects_of
+from policies.evaluate import evaluate
+from policies.types import (
+    Action,
+    Band,
+    Decision,
+    Mode,
+    Policy,
+    Rule,
+    RuleOutcome,
+    Stage,
+)
 
 
 class Role(StrEnum):
@@ -204,14 +214,7 @@ def _remarks(outcome: RuleOutcome | None) -> Iterator[str]:
         yield f"{key} is {_name(outcome.action)}"
     if outcome.suspicion is not None:
         yield f"{outcome.suspicion:g} was suspected, and {outcome.classifier} overruled it"
-    yield from _effects(outcome)
-
-
-def _effects(outcome: RuleOutcome) -> Iterator[str]:
-    if outcome.strike:
-        yield "counts a strike"
-    if outcome.escalate:
-        yield f"tells {outcome.escalate}"
+    yield from effects_of(outcome)
     if outcome.disclaimer:
         yield f"adds disclaimer {outcome.disclaimer}"
 

@@ -96,14 +96,23 @@ def _bands(old: Rule, new: Rule) -> Iterator[str]:
         if after is None or after.action < before.action:
             does = _name(after.action if after else Action.ALLOW)
             yield f"at {score:g} it does `{does}`, not `{_name(before.action)}`"
-        elif before.strike and not after.strike:
-            yield f"at {score:g} it counts no strike"
-        elif before.escalate and after.escalate != before.escalate:
-            yield f"at {score:g} it does not tell `{before.escalate}`"
+        elif (lost := _lost_beside(before, after)) is not None:
+            yield f"at {score:g} it {lost}"
         elif before.disclaimer and after.disclaimer != before.disclaimer:
             yield f"at {score:g} it does not put `{before.disclaimer}` behind the reply"
         elif after.action is Action.REDACT and after.redactor not in (None, before.redactor):
             yield f"at {score:g} it redacts by `{after.redactor}`"
+
+
+def _lost_beside(before: Band, after: Band) -> str | None:
+    """Return what a band does not do any more beside its action, if there is anything."""
+    if before.strike and not after.strike:
+        return "counts no strike"
+    if before.escalate and after.escalate != before.escalate:
+        return f"does not tell `{before.escalate}`"
+    if before.stop and not after.stop:
+        return "does not stop the conversation"
+    return "raises no alert" if before.alert and not after.alert else None
 
 
 def _reached(rule: Rule, score: float) -> Band | None:

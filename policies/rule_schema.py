@@ -88,7 +88,20 @@ class SpecialAction(Part):
 
 
 BandAction = Annotated[
-    Annotated[Literal["allow", "flag", "warn", "redact", "review", "block", "strike"], Tag("word")]
+    Annotated[
+        Literal[
+            "allow",
+            "flag",
+            "warn",
+            "redact",
+            "review",
+            "block",
+            "strike",
+            "stop_conversation",
+            "alert",
+        ],
+        Tag("word"),
+    ]
     | Annotated[SpecialAction, Tag("mapping")],
     Discriminator(_shape),
 ]
@@ -100,7 +113,8 @@ class BandEntry(Part):
     gte: Probability
     """The lowest score of the band, a probability."""
     actions: Annotated[list[BandAction], Field(min_length=1, max_length=8)]
-    """One main action, and what goes with it. Without a main action it is `flag`."""
+    """One main action, and what goes with it. Without a main action it is `flag`, and `block`
+    where `stop_conversation` is."""
 
 
 Translations = dict[LanguageTag, Text]

@@ -67,6 +67,8 @@ class Band:
         action: The main action.
         strike: Whether it counts against the end user.
         escalate: Who is told, or None.
+        stop: Whether it stops the whole conversation; the action is BLOCK then.
+        alert: Whether the project is told by an alert.
         redactor: Which of the policy's redactors REDACT uses; None hides what was found.
         disclaimer: Which of the policy's disclaimers is put behind the reply, or None.
     """
@@ -77,6 +79,8 @@ class Band:
     escalate: str | None = None
     redactor: str | None = None
     disclaimer: str | None = None
+    stop: bool = False
+    alert: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +306,8 @@ class RuleOutcome:
             `condition` where its own condition could not be told.
         exception: The exception that made it milder, or None.
         disclaimer: What is put behind the reply, by name, or None.
+        stop: Whether it stops the conversation.
+        alert: Whether it raises an alert.
     """
 
     rule: str
@@ -317,6 +323,8 @@ class RuleOutcome:
     missing: tuple[str, ...] = ()
     exception: str | None = None
     disclaimer: str | None = None
+    stop: bool = False
+    alert: bool = False
 
 
 @dataclass(frozen=True, slots=True)

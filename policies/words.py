@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 MOMENT = r"^[0-9]{4}-[0-9][0-9]-[0-9][0-9](T[0-9][0-9]:[0-9][0-9](:[0-9][0-9])?Z)?$"
 
 ActionName = Literal["allow", "flag", "warn", "redact", "review", "block"]
+BESIDE = frozenset({"strike", "stop_conversation", "alert"})  # what a main action is not
 StageName = Literal["input", "tool_result", "reasoning", "tool_call", "output"]
 AgeGroupName = Literal["minor", "adult", "unknown"]
 EndpointName = Literal["responses", "chat", "moderations"]

@@ -324,6 +324,8 @@ def _rule(outcome: RuleOutcome) -> dict[str, Any]:
         "exception": outcome.exception,
         "strike": outcome.strike,
         "escalate": outcome.escalate,
+        "stop_conversation": outcome.stop,
+        "alert": outcome.alert,
     }
 
 

@@ -10,6 +10,7 @@ from policies.apply import apply
 from policies.cascade import assess
 from policies.circumstances import AgeGroup, Circumstances, Scope
 from policies.conditions import compile_condition
+from policies.effects import effective, stopping
 from policies.evaluate import evaluate
 from policies.testing import SOURCE_AT
 from policies.types import (
@@ -80,19 +81,25 @@ def circumstances(chance):
 def bands(chance):
     """Highest first, and none that is milder than a lower one: as the loader has them."""
     count = chance.randint(1, 3)
+    chosen = [chance.choice(list(Action)) for _ in range(count)]
     starts = sorted(chance.sample(NUMBERS, count), reverse=True)
-    actions = sorted((chance.choice(list(Action)) for _ in range(count)), reverse=True)
+    actions = sorted(
+        ((action, action is Action.BLOCK and chance.random() < 0.3) for action in chosen),
+        reverse=True,
+    )
     return tuple(
         Band(
             gte,
             action,
             strike=chance.random() < 0.3,
+            stop=stop,
+            alert=chance.random() < 0.2,
             redactor=maybe(chance, 70, lambda: chance.choice(["mail", "all", "none"]))
             if action is Action.REDACT
             else None,
             disclaimer=maybe(chance, 20, lambda: chance.choice(list(DISCLAIMERS))),
         )
-        for gte, action in zip(starts, actions, strict=True)
+        for gte, (action, stop) in zip(starts, actions, strict=True)
     )
 
 
@@ -274,6 +281,8 @@ def comparable(decision):
         action=decision.action,
         determining=decision.determining_rules,
         strikes=frozenset(outcome.rule for outcome in acting if outcome.strike),
+        stops=frozenset(stopping(decision)),
+        alerts=frozenset(each.rule for each in acting if each.alert and effective(each)),
         exceptions=frozenset(
             (outcome.rule, outcome.exception)
             for outcome in decision.outcomes

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from classifiers.types import Span
 from policies.apply import in_canary
+from policies.effects import STOPPED
 from policies.types import Action, Mode, Stage
 
 UNSUPPORTED = "unsupported_language"
@@ -62,6 +63,8 @@ class Found:
     action: Action
     determining: tuple[str, ...]
     strikes: frozenset[str]
+    stops: frozenset[str]
+    alerts: frozenset[str]
     exceptions: frozenset[tuple[str, str]]
     disclaimers: tuple[str, ...]
     redactions: frozenset[tuple[int, int, int, str, str]]
@@ -133,13 +136,17 @@ def decide(policy, given, now, stage, world):
             spoken.append((rule, said, exception))
     acting = [each for each in spoken if acts(each[0], given)]
     action = max((said.action for _, said, _ in acting), default=Action.ALLOW)
-    first = next((rule for rule, said, _ in acting if said.action == action > Action.ALLOW), None)
+    called = [(rule, said) for rule, said, _ in acting if said.action == action > Action.ALLOW]
+    stopping = [rule for rule, said in called if said.stop]
+    first = next(iter(stopping + [rule for rule, _ in called]), None)
     return Found(
         action=action,
         determining=tuple(
             rule.id for rule, said, _ in acting if said.action == action > Action.ALLOW
         ),
         strikes=frozenset(rule.id for rule, said, _ in acting if said.strike),
+        stops=frozenset(rule.id for rule, said, _ in acting if said.stop),
+        alerts=frozenset(rule.id for rule, said, _ in acting if said.alert),
         exceptions=frozenset(
             (rule.id, exception.id)
             for rule, said, exception in spoken
@@ -152,7 +159,7 @@ def decide(policy, given, now, stage, world):
             if said.action == Action.REDACT == action
             for hidden in redacted(policy, rule, world)
         ),
-        code=first.code if first else "content_filter",
+        code=STOPPED if stopping else first.code if first else "content_filter",
         message=spoken_in(first.user_messages, given.locale) if first else "",
         shadows=frozenset(
             (rule.id, said.action)
@@ -269,6 +276,8 @@ class Doing:
     strike: bool
     disclaimer: str | None
     known: float | None
+    stop: bool = False
+    alert: bool = False
 
 
 def band_of(rule, score):
@@ -290,6 +299,8 @@ def what_it_does(rule, exception, stage, world):
         bool(band and band.strike and exception is None),
         band.disclaimer if band else None,
         None if missing else score,
+        bool(band and band.stop and exception is None),
+        bool(band and band.alert and exception is None),
     )
 
 

@@ -20,7 +20,10 @@ def rule(name="r1", **changes):
             "id": name,
             "category": "weapons",
             "stages": frozenset(Stage),
-            "bands": (Band(0.8, Action.BLOCK, strike=True), Band(0.5, Action.FLAG, strike=True)),
+            "bands": (
+                Band(0.8, Action.BLOCK, strike=True, stop=True),
+                Band(0.5, Action.FLAG, strike=True, alert=True),
+            ),
             "on_unavailable": dict.fromkeys(Stage, Action.BLOCK),
         }
         | changes
@@ -75,7 +78,7 @@ def test_an_exception_holds_from_its_beginning_until_before_its_end(moment, held
     assert only(applied).bands[0].action is (Action.FLAG if held else Action.BLOCK)
 
 
-def test_an_exception_caps_what_its_rule_does_and_counts_no_strike():
+def test_an_exception_caps_what_its_rule_does_and_nothing_follows_from_it():
     capped = only(apply(policy(rule(), exceptions=(excepted(),)), ANYBODY, NOW))
 
     assert capped.bands == (Band(0.8, Action.FLAG), Band(0.5, Action.FLAG))

@@ -219,6 +219,19 @@ def test_effects_are_told_apart_from_the_action():
     }
 
 
+def test_a_stop_and_an_alert_are_effects_of_their_own():
+    found = cell(
+        policy(rule(bands=(Band(0.8, Action.BLOCK, alert=True),))),
+        policy(rule(bands=(Band(0.8, Action.BLOCK, stop=True),))),
+    )
+
+    assert found.relation is Relation.EQUAL
+    assert {(each.what, each.gained) for each in found.effects} == {
+        ("stops the conversation", True),
+        ("raises an alert", False),
+    }
+
+
 def test_what_two_redactors_hide_is_told_apart():
     hides = rule(bands=(Band(0.8, Action.REDACT, redactor="pii"),))
     before = policy(hides, redactors={"pii": Redactor(frozenset({"email", "phone"}))})

@@ -65,6 +65,9 @@ def test_the_policy_that_these_tests_break_is_whole():
         ("at: 3", "at: 1", "22:", "steps go up"),
         ("do: warn", "do: deactivate", "22:", "must not be the milder one"),
         ("[block, strike,", "[block, strike, strike,", "13:", "takes `strike` once"),
+        ("[block, strike,", "[alert, block, alert,", "13:", "takes `alert` once"),
+        ("[block, strike,", "[review, stop_conversation,", "13:", "nothing milder"),
+        ("{redact: pii}", "stop_conversation", "14:", "must not be the milder one"),
         (
             "{escalate: oncall}]",
             "{escalate: oncall}, {escalate: boss}]",

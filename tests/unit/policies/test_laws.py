@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from policies.apply import apply
 from policies.circumstances import Scope
+from policies.effects import STOPPED, stopping
 from policies.load import parse_policy
 from policies.locks import loosened
 from policies.types import Action, Band, Mode, Rule, Stage
@@ -60,6 +61,9 @@ def test_adding_a_rule_never_makes_a_decision_milder(chance, stage):
     after = decided(replace(policy, rules=(*policy.rules, added)), who, NOW, stage, world)
 
     assert after.action >= before.action
+    assert set(stopping(after)) >= set(stopping(before))
+    assert after.code == STOPPED or not stopping(after)
+    assert after.action is Action.BLOCK or not stopping(after)
 
 
 @settings(deadline=None)

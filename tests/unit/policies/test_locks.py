@@ -14,9 +14,9 @@ LOCKED = Rule(
     category="weapons",
     stages=frozenset({Stage.INPUT, Stage.OUTPUT}),
     bands=(
-        Band(0.9, Action.BLOCK, strike=True, escalate="oncall"),
+        Band(0.9, Action.BLOCK, strike=True, escalate="oncall", stop=True),
         Band(0.7, Action.REDACT, redactor="pii"),
-        Band(0.5, Action.FLAG, disclaimer="careful"),
+        Band(0.5, Action.FLAG, disclaimer="careful", alert=True),
     ),
     on_unavailable={Stage.INPUT: Action.REVIEW},
     on_unsupported_language={Stage.INPUT: Action.FLAG},
@@ -95,7 +95,9 @@ def test_what_asks_for_at_least_as_much_passes(changes):
         (banded(replace(HIGH, action=Action.REVIEW), MIDDLE, LOW), "at 0.9 it does `review`"),
         (banded(replace(HIGH, strike=False), MIDDLE, LOW), "counts no strike"),
         (banded(replace(HIGH, escalate="nobody"), MIDDLE, LOW), "does not tell `oncall`"),
+        (banded(replace(HIGH, stop=False), MIDDLE, LOW), "does not stop the conversation"),
         (banded(HIGH, replace(MIDDLE, redactor="emails"), LOW), "redacts by `emails`"),
+        (banded(HIGH, MIDDLE, replace(LOW, alert=False)), "raises no alert"),
         (banded(HIGH, MIDDLE, replace(LOW, disclaimer=None)), "does not put `careful`"),
     ],
 )

@@ -1,7 +1,7 @@
 import pytest
 
 from classifiers.types import Verdict
-from policies.striking import striking
+from policies.striking import alerting, striking
 from policies.types import Action, Band, Decision, Policy, Rule, RuleOutcome, Stage
 
 BANDS = (Band(0.9, Action.BLOCK), Band(0.6, Action.FLAG, strike=True))
@@ -65,3 +65,14 @@ def test_a_rule_that_everything_matches_counts_whatever_is_new():
     always = Policy("acme", "1.0.0", "00", (rule("no-bombs", (Band(0.0, Action.FLAG, True),)),))
 
     assert striking(always, decided(outcome(), scores=[None]), {0}) == ("no-bombs",)
+
+
+def test_an_alert_is_raised_where_its_band_is_reached_in_what_is_new():
+    bands = (Band(0.9, Action.BLOCK, stop=True, alert=True), Band(0.6, Action.FLAG))
+    policy = Policy("acme", "1.0.0", "00", (rule("no-bombs", bands),))
+    found = decided(outcome(strike=False, alert=True), scores=[0.95, 0.7])
+
+    assert alerting(policy, found) == ("no-bombs",)
+    assert alerting(policy, found, {0}) == ("no-bombs",)
+    assert alerting(policy, found, {1}) == ()
+    assert striking(policy, found) == ()
