@@ -6,7 +6,7 @@ know; here it is only ever turned into its pseudonym, with the secret of this in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,7 +49,7 @@ async def show(
         PolicyError, BookError: If the policies cannot be read.
         StoreUnavailable: If the database cannot.
     """
-    ladders = await _ladders(settings, database, project)
+    ladders = (await ladders_in_force(settings, database))(project)
     struck = await store.of_subject(database, project, subject)
     counting = [strike.struck_at for strike in struck if strike.reversed_at is None]
     found = standing(ladders, counting, datetime.now(UTC))
@@ -71,7 +71,7 @@ async def listed(
         PolicyError, BookError: If the policies cannot be read.
         StoreUnavailable: If the database cannot.
     """
-    ladders = await _ladders(settings, database, project)
+    ladders = (await ladders_in_force(settings, database))(project)
     now = datetime.now(UTC)
     found = [
         (standing(ladders, moments, now), subject)
@@ -97,11 +97,18 @@ async def reinstate(
     return await Enforcement(database).reinstate(project, subject, reason=reason, actor=actor)
 
 
-async def _ladders(settings: Settings, database: Database, project: str) -> Sequence[Ladder]:
-    """Return what strikes lead to in a project, for a request that nothing else is said of."""
+async def ladders_in_force(
+    settings: Settings, database: Database
+) -> Callable[[str], Sequence[Ladder]]:
+    """Return what strikes lead to in each project, for a request that nothing else is said of.
+
+    Raises:
+        PolicyError, BookError: If the policies cannot be read.
+        StoreUnavailable: If the database cannot.
+    """
     registry = PolicyRegistry(database)
     book = await book_in_force(settings.policy, registry, datetime.now(UTC))
-    return book.governing(project, NOBODY, NOBODY).ladders
+    return lambda project: book.governing(project, NOBODY, NOBODY).ladders
 
 
 def _row(project: str, subject: str, found: Standing) -> dict[str, Any]:

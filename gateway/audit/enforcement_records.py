@@ -25,6 +25,7 @@ def struck(exchange: Exchange, strike: Strike) -> Entry:
         "decision": strike.decision_id,
         "rule": strike.rule,
         "policy": strike.policy,
+        "at": as_text(strike.struck_at),
     }
     return Entry("enforcement.struck", body, exchange.id, strike.project)
 
@@ -51,7 +52,11 @@ def reversed_(struck: Sequence[Strike], *, reason: str, actor: str) -> Entry:
     body: dict[str, Any] = {
         "actor": {"key": actor},
         "end_user": {"project": first.project, "safety_identifier": first.subject},
-        "reversal": {"strikes": len(struck), "reason": reason[:_MAX_REASON]},
+        "reversal": {
+            "strikes": len(struck),
+            "reason": reason[:_MAX_REASON],
+            "at": _moment(first.reversed_at),
+        },
         "decisions": list(dict.fromkeys(strike.decision_id for strike in struck)),
     }
     return Entry("enforcement.reversed", body, project=first.project)

@@ -120,7 +120,7 @@ def join(whole: Findings, part: Findings) -> Fault | None:
 def _join_replicas(whole: Findings, part: Findings) -> Iterator[Fault]:
     for replica, run in part.replicas.items():
         before = whole.replicas.get(replica)
-        expected = before.last + 1 if before else 1 if _is_new(replica, whole.first_id) else None
+        expected = before.last + 1 if before else 1 if is_new(replica, whole.first_id) else None
         if expected is not None and run.first != expected:
             yield Fault(run.at, f"{_GAP} `{replica}`: {expected} is missing")
         whole.replicas[replica] = run
@@ -205,7 +205,7 @@ def _fraction(text: str) -> float:
     return float(text)
 
 
-def _is_new(replica: str, first_id: str) -> bool:
+def is_new(replica: str, first_id: str) -> bool:
     """Return whether a replica came after the first entry: both are named by UUIDv7."""
     born = replica.rpartition("_")[2][:12]
     return len(born) == 12 and born > first_id.replace("-", "")[:12]

@@ -153,6 +153,8 @@ async def reverse(
         .returning(tables.strikes)
     )
     async with database.write() as connection:
+        # INVARIANT: which strikes the entry reverses follows from those before it in the log.
+        await entries.take_turn(connection)
         done = [_strike(row) for row in await connection.execute(change)]
         if done:
             done.sort(key=lambda strike: (strike.struck_at, strike.rule))

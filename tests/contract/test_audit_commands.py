@@ -1,6 +1,7 @@
-"""`ostiary audit checkpoint | export | proof | verify | witness`, on a gateway's own log."""
+"""`ostiary audit checkpoint | export | proof | replay | verify | witness`, on a gateway's log."""
 
 import json
+import sqlite3
 import time
 
 import pytest
@@ -60,6 +61,19 @@ def test_an_auditor_verifies_what_the_operator_hands_over(log, tmp_path):
     assert ready["log"]["alarm"] is None
 
 
+def test_the_log_is_replayed_from_the_database_and_from_a_bundle(log, tmp_path):
+    exported = said("export", "--out", tmp_path / "log.tar")
+    database, bundle = said("replay"), said("replay", tmp_path / "log.tar")
+
+    assert (database["equal"], database["compared"], database["missing"]) == (True, True, [])
+    assert (bundle["equal"], bundle["compared"]) == (True, False)
+    assert bundle["entries"] == exported["entries"]
+    with sqlite3.connect(log.services.database.path) as connection:
+        connection.execute("UPDATE api_keys SET scopes = 'admin reviewer'")
+    done = audit("replay")
+    assert (done.exit_code, "key " in done.stdout, "reviewer" in done.stdout) == (1, True, True)
+
+
 def test_one_decision_is_proved(log, tmp_path):
     lines = audit("tail", "-n", "100", "--json").stdout.splitlines()
     decision = next(e for e in map(json.loads, lines) if e["type"] == "decision.recorded")
@@ -89,6 +103,7 @@ def test_a_witness_cosigns_once_and_wants_the_next_proof_from_there(log, tmp_pat
     [
         (["verify", "none.tar", "--key", "log+00000000+x"], 2),
         (["verify", "none.tar"], 2),
+        (["replay", "none.tar"], 2),
         (["export", "--out", "x.tar", "--since", "yesterday"], 2),
         (["export", "--out", "x.tar", "--shard", "1999h1"], 1),
         (["proof", "dec_unknown"], 1),

@@ -10,6 +10,7 @@ from gateway.audit.records import pseudonym
 from gateway.enforcement import Enforcement
 from gateway.errors import AuditUnavailable, StoreUnavailable
 from gateway.store import strikes
+from gateway.store.times import as_text
 from policies.circumstances import Circumstances
 from policies.ladder import Ladder, Sanction, Standing, Step
 from policies.types import Action, Decision, Policy, Stage
@@ -157,6 +158,7 @@ async def test_a_strike_and_its_entry_are_both_there_and_hold_no_name(
         "decision": stored.decision_id,
         "rule": "no-bombs",
         "policy": "baseline",
+        "at": as_text(today.moment),
     }
     assert entry["actor"]["safety_identifier"] == subject
     assert "user-1" not in str(entry)
@@ -241,9 +243,10 @@ async def test_reinstating_reverses_every_strike_and_says_why(
 
     assert await standing() == Standing()
     [entry] = await entries(database, "enforcement.reversed")
-    assert entry["reversal"] == {"strikes": 8, "reason": "a mistake"}
     assert entry["end_user"] == {"project": "shop", "safety_identifier": subject}
     kept = await strikes.of_subject(database, "shop", subject)
+    at = as_text(kept[0].reversed_at)
+    assert entry["reversal"] == {"strikes": 8, "reason": "a mistake", "at": at}
     assert len(kept) == 8
     assert all(strike.reversed_at is not None for strike in kept)
 
