@@ -15,6 +15,7 @@ import typer
 
 from gateway import (
     audit_cli,
+    audit_custody_cli,
     audit_replay_cli,
     content_cli,
     eval_commands,
@@ -54,6 +55,7 @@ policy_cli.app.add_typer(policy_pack_cli.app)
 policy_cli.app.add_typer(policy_replay_cli.app)
 app.add_typer(audit_cli.app, name="audit")
 audit_cli.app.add_typer(content_cli.audit)
+audit_cli.app.add_typer(audit_custody_cli.app)
 audit_cli.app.add_typer(audit_replay_cli.app)
 keys.add_typer(content_cli.keys)
 app.add_typer(user_cli.app, name="user")

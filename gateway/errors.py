@@ -21,6 +21,7 @@ GatewayError
 ├── EngineUnavailable       503  the model cannot be reached
 ├── AuditUnavailable        503  the decision log cannot be written, so nothing may be served
 ├── StoreUnavailable        503  the database cannot be read
+│   └── SchemaOutdated      503  only the owner of its tables may bring them up to date
 └── EngineTimeout           504  the model did not answer in time
 
 A blocked prompt is not an error. It is a `Decision`, and travels as a value.
@@ -214,6 +215,10 @@ class StoreUnavailable(GatewayError):
 
     status = 503
     code = "store_unavailable"
+
+
+class SchemaOutdated(StoreUnavailable):
+    """The tables are of another version, and only their owner may bring them up to date."""
 
 
 class EngineTimeout(GatewayError):

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import asyncpg
 from sqlalchemy import (
     ColumnElement,
     and_,
@@ -198,7 +199,7 @@ async def scrub(database: Database) -> bool:
     the rows; its own write-ahead log keeps them for as long as it is configured to.
 
     Returns:
-        False if somebody was reading, so that a part may be left until they are done.
+        False if a part may be left: somebody was reading, or this role may not have it vacuumed.
     """
     if database.is_sqlite:
         with storage_errors():
@@ -207,11 +208,24 @@ async def scrub(database: Database) -> bool:
         borrowed = await database.engine.raw_connection()
         try:
             connection = borrowed.driver_connection
-            if connection is not None:
-                await connection.execute("VACUUM content_keys, content_projects")
+            return connection is None or await _vacuum(connection)
         finally:
             borrowed.close()
-    return True
+
+
+async def _vacuum(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Vacuum the keys; False if the server warned that it did not."""
+    warnings: list[object] = []
+
+    def heard(_: object, message: asyncpg.PostgresLogMessage) -> None:
+        warnings.append(message)
+
+    connection.add_log_listener(heard)
+    try:
+        await connection.execute("VACUUM content_keys, content_projects")
+    finally:
+        connection.remove_log_listener(heard)
+    return not warnings
 
 
 def _truncate(database: Database) -> bool:

@@ -18,10 +18,10 @@ import asyncpg
 from sqlalchemy import Connection, Engine, Row, Select, StaticPool, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from gateway.errors import StoreUnavailable
+from gateway.errors import SchemaOutdated, StoreUnavailable
 
 Columns = TypeVarTuple("Columns")
 
@@ -41,6 +41,8 @@ PRAGMAS = (
     "PRAGMA secure_delete = ON",  # what is deleted is overwritten: a destroyed key is gone
     "PRAGMA recursive_triggers = ON",  # without it REPLACE deletes behind the triggers' back
 )
+
+_FORBIDDEN = asyncpg.InsufficientPrivilegeError
 
 _UNAVAILABLE = (
     SQLAlchemyError,
@@ -140,6 +142,7 @@ class Database:
         """Bring the schema up to date. Replicas may do so at the same time.
 
         Raises:
+            SchemaOutdated: If only the owner of the tables may change them.
             StoreUnavailable: If the database cannot be reached or changed.
         """
         async with self.write() as connection:
@@ -147,7 +150,15 @@ class Database:
                 await connection.execute(
                     text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK}
                 )
-            await connection.run_sync(_upgrade)
+            try:
+                await connection.run_sync(_upgrade)
+            except DBAPIError as error:
+                if isinstance(error.orig and error.orig.__cause__, _FORBIDDEN):
+                    raise SchemaOutdated(
+                        "the tables are of another version, and this role may not change them: "
+                        "run `ostiary audit grants` as their owner"
+                    ) from error
+                raise
 
     async def aclose(self) -> None:
         """Close every connection."""

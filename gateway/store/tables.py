@@ -103,6 +103,17 @@ audit_tiles = Table(
 )
 Index("ix_audit_tiles_first_seq", audit_tiles.c.first_seq)
 
+# The newest checkpoint of each shard that each witness cosigned. Triggers let it only grow.
+audit_witnessed = Table(
+    "audit_witnessed",
+    metadata,
+    Column("shard", String(16), primary_key=True),
+    Column("witness", String(256), primary_key=True),  # its key, as people hand it on
+    Column("size", BigInteger(), nullable=False),
+    Column("cosigned_at", _MOMENT, nullable=False),
+    Column("note", LargeBinary(), nullable=False),  # the checkpoint with the cosignature
+)
+
 # Moments here are Unix seconds by the database's clock, which all replicas share.
 replicas = Table(
     "replicas",
@@ -172,6 +183,7 @@ policy_revision = Table(
 )
 
 # One strike: a rule counted against an end user. A rule counts once in an exchange.
+# INVARIANT: it stays as it was made. Triggers refuse all but its reversal.
 strikes = Table(
     "strikes",
     metadata,

@@ -353,3 +353,17 @@ async def test_standing_is_looked_up_while_others_write(strike, standing, log_he
 
     async with log_held():
         assert (await standing()).strikes == 1
+
+
+async def test_the_database_refuses_all_changes_of_a_strike_but_its_reversal(database, strike):
+    await strike()
+
+    for change in (
+        "DELETE FROM strikes",
+        "UPDATE strikes SET struck_at = '2020-01-01T00:00:00.000000Z'",
+        "UPDATE strikes SET subject = 'somebody else'",
+    ):
+        with pytest.raises(Exception, match=r"stays as it was made|cannot be used"):
+            async with database.write() as connection:
+                await connection.execute(text(change))
+    assert len(await strikes.of_subject(database, "shop", subject_of("user-1"))) == 1

@@ -355,6 +355,10 @@ async def test_the_database_refuses_to_let_a_tree_shrink_or_a_full_tile_change(
         "DELETE FROM audit_trees",
         "DELETE FROM audit_tiles",
         "UPDATE audit_tiles SET hashes = '' WHERE level = 0",
+        "UPDATE audit_tiles SET hashes = substr(hashes, 2) WHERE level = 1",
+        "UPDATE audit_tiles SET number = 7 WHERE level = 1",
+        "UPDATE audit_trees SET last_seq = last_seq - 1",
+        "UPDATE audit_trees SET first_seq = first_seq + 1",
     ):
         with pytest.raises(Exception, match=r"only grows|does not change|stay|cannot be used"):
             async with database.write() as connection:
