@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,23 +25,19 @@ from gateway.terminal import (
     Json,
     entry_line,
     fail,
+    progress_bar,
     read_settings,
     say,
     with_database,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gateway.store.session import Database
-
-    Progress = Callable[[int, int], None]
 
 app = typer.Typer(help="The decision log.", no_args_is_help=True)
 
 Out = Annotated[Path | None, typer.Option(help="Into this file instead of stdout.")]
 Shard = Annotated[str | None, typer.Option(help="A half year, as in `2026h2`; the newest.")]
-Moment = Annotated[str | None, typer.Option(help="ISO 8601, with a time zone; a day is UTC.")]
 
 
 @app.command("tail")
@@ -94,7 +91,7 @@ def verify_bundle(
     """Verify a bundle or a proof. Status 0 intact, 1 tampered, 2 nothing can be said."""
     from gateway.audit.verify_main import checked, in_words
 
-    with _bar("verifying") as progress:
+    with progress_bar("verifying") as progress:
         status, answer = checked(bundle, key, since, processes, progress)
     if isinstance(answer, str):
         fail(answer, status)
@@ -103,24 +100,36 @@ def verify_bundle(
 
 
 @app.command("verifier")
-def write_verifier(out: Out = None) -> None:
+def write_verifier(out: Out = None, as_json: Json = False) -> None:
     """Write the verifier as one file that needs Python and `cryptography` only."""
     from gateway.audit.verifier import single_file
 
+    name = out.name if out else "ostiary_verify.py"
     with _answered():
-        _put(single_file(out.name if out else "ostiary_verify.py"), out)
+        source = single_file(name)
+        if out or not as_json:
+            _put(source, out)
+    if as_json:
+        digest = sha256(source.encode()).hexdigest()
+        where = {"file": str(out)} if out else {"source": source}
+        typer.echo(json.dumps({"name": name, "sha256": digest, **where}))
 
 
 @app.command("proof")
 def prove_entry(
-    id: Annotated[str, typer.Argument(help="An entry's or a decision's id.")], out: Out = None
+    id: Annotated[str, typer.Argument(help="An entry's or a decision's id.")],
+    out: Out = None,
+    as_json: Json = False,
 ) -> None:
     """Print the proof that one entry is in the log; `verify` takes it."""
     from gateway.audit.export import proof
 
     made = with_database(read_settings(), lambda database: proof(database, id))
     with _answered():
-        _put(json.dumps(made, indent=1, ensure_ascii=False) + "\n", out)
+        if out or not as_json:
+            _put(json.dumps(made, indent=1, ensure_ascii=False) + "\n", out)
+    if as_json:
+        typer.echo(json.dumps({"file": str(out), "index": made["index"]} if out else made))
 
 
 @app.command("checkpoint")
@@ -157,37 +166,6 @@ def print_checkpoint(
         typer.echo("\n".join([f"old {since}", *proof, "", note.decode()]), nl=False)
 
 
-@app.command("export")
-def export_log(
-    out: Annotated[Path, typer.Option(help="The bundle; `verify` takes it.")],
-    since: Moment = None,
-    until: Moment = None,
-    shard: Shard = None,
-    operator: Operator = None,
-    as_json: Json = False,
-) -> None:
-    """Write a bundle for an auditor: entries, their hashes and a signed checkpoint."""
-    from gateway.audit.access import note_export
-    from gateway.audit.export import Exported, Stretch, export
-    from gateway.policy_lifecycle import operator as actor
-
-    what = Stretch(shard, _moment(since), _moment(until))
-    settings = read_settings()
-
-    async def ask(database: Database) -> Exported:
-        await note_export(database, what, actor=actor(operator).id)
-        return await export(database, what, out, progress)
-
-    with _answered(), _bar("exporting") as progress:
-        done = with_database(settings, ask)
-    if as_json:
-        document = {"file": str(out), "shard": done.shard, "first": done.first}
-        typer.echo(json.dumps({**document, "entries": done.count, "size": done.size}))
-        return
-    last = done.first + done.count - 1
-    typer.echo(f"{out}: entries {done.first} to {last} of {done.size} in {done.shard}")
-
-
 @app.command("witness")
 def cosign_checkpoint(
     request: Annotated[
@@ -197,8 +175,10 @@ def cosign_checkpoint(
     log_key: Annotated[str, typer.Option(help="The log's verifier key, or a file with it.")],
     state: Annotated[Path, typer.Option(help="Where you keep what you saw.")],
     out: Out = None,
+    as_json: Json = False,
 ) -> None:
     """Cosign a checkpoint that extends all you saw of this log. Status 1 if it does not."""
+    from gateway.audit.checkpoint import hash_text, parse_checkpoint
     from gateway.audit.cosignature import witness_key
     from gateway.audit.log_key import read_key
     from gateway.audit.verify_main import read_verifier_key
@@ -209,7 +189,15 @@ def cosign_checkpoint(
         signer = read_key(key)
         witness = Witness(signer, [read_verifier_key(log_key)], state)
         note = asyncio.run(witness.add(parse_request(content), int(time.time())))
-        _put(note.encode().decode(), out)
+        text = note.encode().decode()
+        if out or not as_json:
+            _put(text, out)
+    if as_json:
+        head = parse_checkpoint(note.text)
+        document = {"origin": head.origin, "size": head.size, "root": hash_text(head.root)}
+        document |= {"witness": str(witness_key(signer)), "note": text}
+        typer.echo(json.dumps(document))
+        return
     say(f"cosigned; others verify it with {witness_key(signer)}")
 
 
@@ -219,20 +207,6 @@ def _print_key(*, as_json: bool) -> None:
     with _answered():
         verifier = str(read_or_create_key(read_settings().resolved_log_key).verifier)
     typer.echo(json.dumps({"key": verifier}) if as_json else verifier)
-
-
-def _moment(text: str | None) -> str | None:
-    if text is None:
-        return None
-    from datetime import UTC, datetime
-
-    from gateway.store.times import as_text
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        fail(f"`{text}` is no moment in ISO 8601, as in `2026-07-01` or `2026-07-01T12:00Z`", 2)
-    return as_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _put(text: str, out: Path | None) -> None:
@@ -256,16 +230,3 @@ def _answered() -> Iterator[None]:
         fail(str(error), WRONG_USAGE)
     except OSError as error:
         fail(f"{error.filename}: {(error.strerror or 'it cannot be used').lower()}", WRONG_USAGE)
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Progress]:
-    """Show a progress bar on a terminal, on standard error; say nothing elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

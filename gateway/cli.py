@@ -19,6 +19,7 @@ from gateway import (
     audit_replay_cli,
     content_cli,
     eval_commands,
+    export_cli,
     policy_authoring_cli,
     policy_cli,
     policy_explain_cli,
@@ -57,6 +58,7 @@ app.add_typer(audit_cli.app, name="audit")
 audit_cli.app.add_typer(content_cli.audit)
 audit_cli.app.add_typer(audit_custody_cli.app)
 audit_cli.app.add_typer(audit_replay_cli.app)
+audit_cli.app.add_typer(export_cli.app)
 keys.add_typer(content_cli.keys)
 app.add_typer(user_cli.app, name="user")
 app.add_typer(eval_commands.app, name="eval")

@@ -23,6 +23,8 @@ NO, WRONG_USAGE = 1, 2
 WIDTH = 200  # of a table that is written into a file
 
 Answer = TypeVar("Answer")
+Moment = Annotated[str | None, typer.Option(help="ISO 8601, with a time zone; a day is UTC.")]
+Progress = Callable[[int, int], None]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -143,6 +145,35 @@ def entry_line(entry: Mapping[str, Any]) -> str:
     )
     when = str(entry["recorded_at"])[:23]
     return f"{entry['seq']:>8}  {when}  {entry['type']:<28} {request:<36}  {said}".rstrip()
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress]:
+    """Show a progress bar on a terminal, on standard error; say nothing elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def moment_text(text: str | None) -> str | None:
+    """Return a moment that somebody typed as the log writes it; ends if it is none."""
+    if text is None:
+        return None
+    from datetime import UTC, datetime
+
+    from gateway.store.times import as_text
+
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        fail(f"`{text}` is no moment in ISO 8601, as in `2026-07-01` or `2026-07-01T12:00Z`", 2)
+    return as_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def say(message: str) -> None:

@@ -83,9 +83,16 @@ async def open_content(vault: Vault, id: str, *, reason: str, actor: str) -> lis
         raise Conflict(str(error), code="content_altered") from error
 
 
-async def note_export(database: Database, what: Stretch, *, actor: str) -> None:
-    """Record that entries are about to be taken away. Raises `StoreUnavailable`."""
-    await _append(database, records.exported(asdict(what), actor=actor))
+async def note_export(database: Database, what: Stretch, *, form: str, actor: str) -> None:
+    """Record that entries are about to be taken away. Raises `StoreUnavailable`.
+
+    Args:
+        database: Where the log is.
+        what: Which entries.
+        form: As what: a format, or `evidence` and the framework.
+        actor: Who asks: a key id, or `cli`.
+    """
+    await _append(database, records.exported({**asdict(what), "form": form}, actor=actor))
 
 
 async def _append(database: Database, entry: Entry) -> None:

@@ -29,7 +29,7 @@ PART = 4096  # entries that are checked at once
 
 _FILES = frozenset({MANIFEST, CHECKPOINT, ENTRIES, COLUMNS, LEAVES})
 _MOST = 2_000_000  # bytes of a manifest or a checkpoint
-_BLOCK = 1 << 20
+_PIECE = 1 << 20
 
 
 class BundleError(ValueError):
@@ -79,14 +79,20 @@ class Manifest:
 class Bundle:
     """An open bundle; its long files are read piece by piece.
 
+    Args:
+        path: The file.
+        within: Where in the file it lies, if that holds more.
+
     Raises:
         BundleError: If it is none.
         OSError: If the file cannot be read.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, within: Span | None = None):
         self.path = path
-        self._spans = _spans(path)
+        self._spans = members(path, within)
+        if self._spans.keys() != _FILES:
+            raise BundleError(f"must hold exactly {', '.join(sorted(_FILES))}")
         self.checkpoint = self._read(CHECKPOINT)
         self.manifest = parse_manifest(self._read(MANIFEST))
 
@@ -150,21 +156,32 @@ def read_lines(path: Path, span: Span) -> list[bytes]:
     return _read(path, span).split(b"\n")[:-1]
 
 
-def _spans(path: Path) -> dict[str, Span]:
+def members(path: Path, within: Span | None = None) -> dict[str, Span]:
+    """Return where each file in a tar lies.
+
+    Args:
+        path: The tar, or what it lies in.
+        within: Where in there.
+
+    Raises:
+        BundleError: If it is none, is cut off, holds a name twice or what is no file, or if
+            something follows it.
+    """
+    begin, size = within or Span(0, path.stat().st_size)
     try:
-        with tarfile.open(path, "r:") as archive:
-            members = archive.getmembers()
-            end = archive.offset
+        with path.open("rb") as file:
+            file.seek(begin)
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                found = archive.getmembers()
+                end = archive.offset
     except tarfile.TarError as error:
         raise BundleError("not a bundle: it must be an uncompressed tar") from error
-    names = [member.name for member in members]
-    if sorted(names) != sorted(_FILES) or not all(member.isreg() for member in members):
-        raise BundleError(f"must hold exactly {', '.join(sorted(_FILES))}")
-    spans = {member.name: Span(member.offset_data, member.size) for member in members}
-    total = path.stat().st_size
-    if max(span.offset + span.size for span in spans.values()) > total:
+    spans = {member.name: Span(member.offset_data, member.size) for member in found}
+    if len(spans) < len(found) or not all(member.isreg() for member in found):
+        raise BundleError("it holds something that is no file, or two of one name")
+    if any(span.offset + span.size > begin + size for span in spans.values()):
         raise BundleError("the bundle is cut off")
-    if any(_read(path, Span(end, total - end))):
+    if any(_read(path, Span(end, max(begin + size - end, 0)))):
         raise BundleError("something follows the end of the bundle")
     return spans
 
@@ -181,7 +198,7 @@ def _lines(path: Path, whole: Span) -> Iterator[tuple[Span, int]]:
     with path.open("rb") as file:
         file.seek(position)
         while position < end:
-            block = file.read(min(_BLOCK, end - position))
+            block = file.read(min(_PIECE, end - position))
             at = -1
             while (at := block.find(b"\n", at + 1)) >= 0:
                 count += 1

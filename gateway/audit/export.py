@@ -6,16 +6,13 @@ Only what a published checkpoint covers is given out: at most the last second is
 from __future__ import annotations
 
 import json
-import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from gateway.audit.archive import Archive, whole_file
 from gateway.audit.bundle import (
     BUNDLE_FORMAT,
     CHECKPOINT,
@@ -44,7 +41,6 @@ from gateway.store.trees import TreeRow
 
 _PAGE = 2000  # entries
 _TILES_AT_ONCE = 64
-_TAR_BLOCK = 512
 
 Progress = Callable[[int, int], None]
 
@@ -81,6 +77,66 @@ class Stretch:
     until: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A stretch of a tree, read page by page.
+
+    Attributes:
+        database: Where the log is.
+        tree: Of which shard.
+        first: Index of the first entry.
+        end: Of the one after the last.
+    """
+
+    database: Database
+    tree: TreeRow
+    first: int
+    end: int
+
+    @property
+    def count(self) -> int:
+        """How many entries these are."""
+        return self.end - self.first
+
+    @property
+    def exported(self) -> Exported:
+        """What is written when all of it is."""
+        return Exported(self.tree.shard, self.first, self.count, self.tree.checkpoint_size)
+
+    async def rows(self) -> AsyncIterator[list[store.WholeEntry]]:
+        """Yield the entries, as many as the tree holds or fewer."""
+        left = self.end - self.first
+        async with self.database.read() as connection:
+            seq = await store.seq_at(connection, self.tree.shard, self.first, WIDTH)
+        while left > 0:
+            async with self.database.read() as connection:
+                last_seq, limit = self.tree.last_seq, min(left, _PAGE)
+                page = await store.stretch(connection, seq, last_seq, limit)
+            if not page:
+                return
+            yield page
+            left, seq = left - len(page), page[-1].seq + 1
+
+    async def leaves(self) -> AsyncIterator[bytes]:
+        """Yield the hashes that the tree has of them."""
+        step = WIDTH * _TILES_AT_ONCE
+        for begin in range(self.first - self.first % WIDTH, self.end, step):
+            end = min(begin + step, self.end)
+            places = [Place(0, number) for number in range(begin // WIDTH, -(-end // WIDTH))]
+            async with self.database.read() as connection:
+                tiles = await store.tiles(connection, self.tree.shard, places)
+            hashes = b"".join(tiles.get(place, b"") for place in places)
+            skipped = max(self.first - begin, 0)
+            yield hashes[skipped * HASH_SIZE : (end - begin) * HASH_SIZE]
+
+    async def hashes(self, begin: int, end: int) -> list[str]:
+        """Return the hashes of the complete subtrees over [begin, end), base64."""
+        async with self.database.read() as connection:
+            places = places_of([(begin, end)])
+            nodes = nodes_in(await store.tiles(connection, self.tree.shard, places))
+        return [hash_text(nodes(level, index)) for level, index in blocks(begin, end)]
+
+
 async def signed_tree(database: Database, shard: str | None = None) -> TreeRow:
     """Return the tree of a shard, the newest by default, that has a checkpoint.
 
@@ -108,28 +164,48 @@ async def export(
         NotFound: If there is nothing to export.
         StoreUnavailable, OSError: If it could not be read or written; no file is left then.
     """
-    tree = await signed_tree(database, what.shard)
+    source = await _source(database, await signed_tree(database, what.shard), what)
+    if source is None:
+        raise NotFound("nothing was recorded in that time that a checkpoint covers")
+    with whole_file(out) as file:
+        await write_bundle(source, Archive(file), progress)
+    return source.exported
+
+
+async def stretches(database: Database, what: Stretch) -> list[Source]:
+    """Return what is asked for of each shard that has some of it, the oldest first.
+
+    Raises:
+        NotFound: If there is nothing.
+        StoreUnavailable: If the log cannot be read.
+    """
+    newest = await signed_tree(database, what.shard)
     async with database.read() as connection:
-        first, end = await _bounds(connection, tree, what)
-        manifest = {
-            "format": BUNDLE_FORMAT,
-            "first": first,
-            "count": end - first,
-            "left": await _hashes(connection, tree, 0, first),
-            "right": await _hashes(connection, tree, end, tree.checkpoint_size),
-        }
-    draft = out.with_name(f"{out.name}.part")
-    try:
-        with draft.open("wb") as file:
-            await _write(_Source(database, tree, first, end), file, progress)
-            _add(file, MANIFEST, json.dumps(manifest, indent=1).encode())
-            _add(file, CHECKPOINT, tree.checkpoint or b"")
-            file.write(bytes(2 * _TAR_BLOCK))
-        draft.replace(out)
-    finally:
-        with suppress(FileNotFoundError):
-            draft.unlink()
-    return Exported(tree.shard, first, end - first, tree.checkpoint_size)
+        trees = [newest] if what.shard else await store.trees(connection)
+    found = [await _source(database, tree, what) for tree in trees if tree.checkpoint]
+    if not any(found):
+        raise NotFound("nothing was recorded in that time that a checkpoint covers")
+    return [source for source in found if source is not None]
+
+
+async def write_bundle(
+    source: Source, archive: Archive, progress: Progress = lambda done, total: None
+) -> None:
+    """Write the five files of a bundle, and the archive's end."""
+    manifest = {
+        "format": BUNDLE_FORMAT,
+        "first": source.first,
+        "count": source.count,
+        "left": await source.hashes(0, source.first),
+        "right": await source.hashes(source.end, source.tree.checkpoint_size),
+    }
+    await _write_entries(source, archive, progress)
+    with archive.member(LEAVES) as file:
+        async for hashes in source.leaves():
+            file.write(hashes)
+    archive.add(MANIFEST, json.dumps(manifest, indent=1).encode())
+    archive.add(CHECKPOINT, source.tree.checkpoint or b"")
+    archive.end()
 
 
 async def proof(database: Database, id: str) -> dict[str, Any]:
@@ -179,109 +255,33 @@ async def growth(database: Database, tree: TreeRow, old: int) -> list[str]:
     return [hash_text(hash) for hash in consistency_proof(old, size, nodes)]
 
 
-async def _bounds(connection: AsyncConnection, tree: TreeRow, what: Stretch) -> tuple[int, int]:
-    """Return the indexes of the first entry and of the one after the last."""
+async def _source(database: Database, tree: TreeRow, what: Stretch) -> Source | None:
+    """Return the stretch of a tree that was recorded in that time, None if there is none."""
     first, end = 0, tree.checkpoint_size
     if what.since is not None or what.until is not None:
-        found = await store.recorded_between(connection, tree, what.since, what.until)
-        if found is None:
-            raise NotFound("nothing was recorded in that time")
-        indexes = [await store.index_of(connection, tree, seq, WIDTH) for seq in found]
+        async with database.read() as connection:
+            found = await store.recorded_between(connection, tree, what.since, what.until)
+            if found is None:
+                return None
+            indexes = [await store.index_of(connection, tree, seq, WIDTH) for seq in found]
         first, end = (indexes[0] or 0), min(end, (indexes[1] or 0) + 1)
-    if first >= end:
-        raise NotFound("nothing was recorded in that time that a checkpoint covers")
-    return first, end
+    return Source(database, tree, first, end) if first < end else None
 
 
-async def _hashes(connection: AsyncConnection, tree: TreeRow, begin: int, end: int) -> list[str]:
-    nodes = nodes_in(await store.tiles(connection, tree.shard, places_of([(begin, end)])))
-    return [hash_text(nodes(level, index)) for level, index in blocks(begin, end)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A stretch of a tree, read page by page."""
-
-    database: Database
-    tree: TreeRow
-    first: int
-    end: int
-
-    async def rows(self) -> AsyncIterator[list[store.WholeEntry]]:
-        """Yield the entries, as many as the tree holds or fewer."""
-        left = self.end - self.first
-        async with self.database.read() as connection:
-            seq = await store.seq_at(connection, self.tree.shard, self.first, WIDTH)
-        while left > 0:
-            async with self.database.read() as connection:
-                last_seq, limit = self.tree.last_seq, min(left, _PAGE)
-                page = await store.stretch(connection, seq, last_seq, limit)
-            if not page:
-                return
-            yield page
-            left, seq = left - len(page), page[-1].seq + 1
-
-    async def leaves(self) -> AsyncIterator[bytes]:
-        """Yield the hashes that the tree has of them."""
-        step = WIDTH * _TILES_AT_ONCE
-        for begin in range(self.first - self.first % WIDTH, self.end, step):
-            end = min(begin + step, self.end)
-            places = [Place(0, number) for number in range(begin // WIDTH, -(-end // WIDTH))]
-            async with self.database.read() as connection:
-                tiles = await store.tiles(connection, self.tree.shard, places)
-            hashes = b"".join(tiles.get(place, b"") for place in places)
-            skipped = max(self.first - begin, 0)
-            yield hashes[skipped * HASH_SIZE : (end - begin) * HASH_SIZE]
-
-
-async def _write(source: _Source, file: IO[bytes], progress: Progress) -> None:
-    total, done = source.end - source.first, 0
+async def _write_entries(source: Source, archive: Archive, progress: Progress) -> None:
+    done = 0
     with tempfile.TemporaryFile() as columns:
-        with _member(file, ENTRIES):
+        with archive.member(ENTRIES) as file:
             async for page in source.rows():
                 for row in page:
                     file.write(row.body + b"\n")
                     columns.write(_beside(row))
                 done += len(page)
-                progress(done, total)
+                progress(done, source.count)
         columns.seek(0)
-        with _member(file, COLUMNS):
+        with archive.member(COLUMNS) as file:
             while block := columns.read(1 << 20):
                 file.write(block)
-    with _member(file, LEAVES):
-        async for hashes in source.leaves():
-            file.write(hashes)
-
-
-class _member:
-    """Writes a member of a tar whose size is known in the end."""
-
-    def __init__(self, file: IO[bytes], name: str):
-        self._file, self._name = file, name
-
-    def __enter__(self) -> None:
-        self._begin = self._file.tell()
-        self._file.write(bytes(_TAR_BLOCK))
-
-    def __exit__(self, *_: object) -> None:
-        end = self._file.tell()
-        size = end - self._begin - _TAR_BLOCK
-        self._file.write(bytes(-size % _TAR_BLOCK))
-        after = self._file.tell()
-        self._file.seek(self._begin)
-        self._file.write(_header(self._name, size))
-        self._file.seek(after)
-
-
-def _add(file: IO[bytes], name: str, content: bytes) -> None:
-    with _member(file, name):
-        file.write(content)
-
-
-def _header(name: str, size: int) -> bytes:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = size, 0o644
-    return entry.tobuf(tarfile.GNU_FORMAT)
 
 
 def _beside(row: store.WholeEntry) -> bytes:

@@ -17,7 +17,9 @@ MODULES = (
     "gateway.audit.projection",
     "gateway.audit.bundle",
     "gateway.audit.entry_check",
+    "gateway.audit.signed_files",
     "gateway.audit.verify",
+    "gateway.audit.verify_files",
     "gateway.audit.verify_main",
 )
 

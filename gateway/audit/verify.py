@@ -65,6 +65,10 @@ class Report:
         entries: How many there are.
         open_requests: Requests that had not ended yet.
         since: The size of the older checkpoint that this one extends, or None.
+        what: What files under a signed list are, or None.
+        made: When they were made, or None.
+        files: How many they are, or None.
+        logs: What was found of each log among them.
     """
 
     intact: bool
@@ -77,13 +81,17 @@ class Report:
     entries: int | None = None
     open_requests: int | None = None
     since: int | None = None
+    what: str | None = None
+    made: str | None = None
+    files: int | None = None
+    logs: tuple[Report, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return asdict(self)
+        return {**asdict(self), "logs": [each.document() for each in self.logs]}
 
 
-class _Tampered(Exception):
+class Tampered(Exception):
     """Ends the work: what is wrong, and the index of the entry if one can be named."""
 
     def __init__(self, problem: str, index: int | None = None):
@@ -120,9 +128,25 @@ def verify_file(
             if since is not None:
                 raise BundleError("the proof of one entry says nothing about an older checkpoint")
             return _verified_proof(path, key)
-        return _Verification(Bundle(path), key).run(since, processes, progress)
-    except _Tampered as found:
+        return verify_bundle(Bundle(path), key, since, processes, progress)
+    except Tampered as found:
         return Report(False, str(found), found.index)
+
+
+def verify_bundle(
+    bundle: Bundle,
+    key: VerifierKey,
+    since: bytes | None,
+    processes: int | None,
+    progress: Progress,
+) -> Report:
+    """Verify a bundle that is open; arguments as `verify_file` has them.
+
+    Raises:
+        Tampered: If it is not intact.
+        BundleError: If nothing can be said.
+    """
+    return _Verification(bundle, key).run(since, processes, progress)
 
 
 class _Verification:
@@ -131,11 +155,11 @@ class _Verification:
     def __init__(self, bundle: Bundle, key: VerifierKey):
         self.bundle = bundle
         self.key = key
-        self.head = _signed(bundle.checkpoint, key, "the checkpoint")
+        self.head = signed_head(bundle.checkpoint, key, "the checkpoint")
         self.manifest = manifest = bundle.manifest
         self.end = manifest.first + manifest.count
         if self.end > self.head.size:
-            raise _Tampered(f"the checkpoint covers {self.head.size} entries only", self.head.size)
+            raise Tampered(f"the checkpoint covers {self.head.size} entries only", self.head.size)
 
     def run(self, since: bytes | None, processes: int | None, progress: Progress) -> Report:
         older = self._older(since)
@@ -143,12 +167,12 @@ class _Verification:
         faults = [each for each in (self._misfit(leaves), fault) if each is not None]
         fault = min(faults, key=lambda each: each.at, default=None)
         if fault is not None:
-            raise _Tampered(fault.reason, self.manifest.first + fault.at)
+            raise Tampered(fault.reason, self.manifest.first + fault.at)
         self._check_root(leaves)
         if older is not None:
             self._check_extends(older, leaves)
         if (fault := never_ended(whole)) is not None:
-            raise _Tampered(fault.reason, self.manifest.first + fault.at)
+            raise Tampered(fault.reason, self.manifest.first + fault.at)
         return replace(
             _of(self.head),
             first=self.manifest.first,
@@ -160,11 +184,11 @@ class _Verification:
     def _older(self, since: bytes | None) -> Checkpoint | None:
         if since is None:
             return None
-        older = _signed(since, self.key, "the older checkpoint")
+        older = signed_head(since, self.key, "the older checkpoint")
         if older.origin != self.head.origin:
             raise BundleError(f"the older checkpoint is one of `{older.origin}`")
         if older.size > self.head.size:
-            raise _Tampered(
+            raise Tampered(
                 f"the log had {older.size} entries and has {self.head.size}", self.head.size
             )
         if not self.manifest.first <= older.size <= self.end:
@@ -202,15 +226,15 @@ class _Verification:
         tree = self._tree(leaves, self.end)
         right = list(blocks(self.end, self.head.size))
         if len(right) != len(self.manifest.right):
-            raise _Tampered("the manifest has hashes to spare, or too few")
+            raise Tampered("the manifest has hashes to spare, or too few")
         for (level, _), hash in zip(right, self.manifest.right, strict=True):
             tree.append_subtree(level, hash)
         if tree.root() != self.head.root:
-            raise _Tampered("the entries do not lead to the root hash that was signed")
+            raise Tampered("the entries do not lead to the root hash that was signed")
 
     def _check_extends(self, older: Checkpoint, leaves: bytes) -> None:
         if self._tree(leaves, older.size).root() != older.root:
-            raise _Tampered(
+            raise Tampered(
                 f"the first {older.size} entries are not those of the older checkpoint: "
                 "the log was forked"
             )
@@ -220,7 +244,7 @@ class _Verification:
         tree, first = Tree(), self.manifest.first
         left = list(blocks(0, first))
         if len(left) != len(self.manifest.left):
-            raise _Tampered("the manifest has hashes to spare, or too few")
+            raise Tampered("the manifest has hashes to spare, or too few")
         for (level, _), hash in zip(left, self.manifest.left, strict=True):
             tree.append_subtree(level, hash)
         for level, index in blocks(first, size):
@@ -252,25 +276,26 @@ def _verified_proof(path: Path, key: VerifierKey) -> Report:
     index, entry, note = proof["index"], proof["entry"], proof["checkpoint"]
     if type(index) is not int or not isinstance(entry, str) or not isinstance(note, str):
         raise BundleError("the proof's fields cannot be used")
-    head = _signed(_bytes(note), key, "the checkpoint")
+    head = signed_head(_bytes(note), key, "the checkpoint")
     hashes, line = read_hashes(proof["hashes"]), _bytes(entry)
     try:
         parse_canonical(line)
         root = root_from_inclusion_proof(leaf_hash(line), index, head.size, hashes)
     except ProofError as error:
-        raise _Tampered(str(error), index) from error
+        raise Tampered(str(error), index) from error
     except ValueError as error:
-        raise _Tampered("its bytes are not canonical JSON", index) from error
+        raise Tampered("its bytes are not canonical JSON", index) from error
     if root != head.root:
-        raise _Tampered("the entry is not in the log at this index", index)
+        raise Tampered("the entry is not in the log at this index", index)
     return replace(_of(head), first=index, entries=1)
 
 
-def _signed(note: bytes, key: VerifierKey, what: str) -> Checkpoint:
+def signed_head(note: bytes, key: VerifierKey, what: str) -> Checkpoint:
+    """Return what a checkpoint says. Raises `Tampered` unless the log's key signed it."""
     try:
         return read_checkpoint(note, [key])
     except NoteError as error:
-        raise _Tampered(f"{what}: {error}") from error
+        raise Tampered(f"{what}: {error}") from error
 
 
 def _of(head: Checkpoint) -> Report:

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.audit.bundle import BundleError
-from gateway.audit.verify import Progress, Report, verify_file
+from gateway.audit.verify import Progress, Report
+from gateway.audit.verify_files import verify_anything
 from gateway.notes import NoteError, VerifierKey, parse_verifier_key
 
 INTACT, TAMPERED, UNKNOWN = 0, 1, 2
@@ -40,6 +41,9 @@ def in_words(report: Report) -> str:
     if not report.intact:
         where = "" if report.index is None else f" at entry {report.index}"
         return f"TAMPERED{where}: {report.problem}"
+    if report.what is not None:
+        lines = [f"intact: {report.what}, made {report.made}, {report.files} files as signed"]
+        return "\n".join([*lines, *map(_of_log, report.logs)])
     lines = [f"intact: {report.origin}, {report.size} entries, root {report.root}"]
     if report.open_requests is None:
         lines.append(f"  entry {report.first} is in it")
@@ -54,6 +58,13 @@ def in_words(report: Report) -> str:
     return "\n".join(lines)
 
 
+def _of_log(report: Report) -> str:
+    """Return what a signed list of files has of a log."""
+    if report.open_requests is not None:
+        return in_words(report)
+    return f"  made of {report.entries} of {report.size} entries of {report.origin}"
+
+
 def checked(
     path: Path, key: str, since: Path | None, processes: int | None, progress: Progress
 ) -> tuple[int, Report | str]:
@@ -61,7 +72,7 @@ def checked(
     try:
         older = since.read_bytes() if since is not None else None
         verifier = read_verifier_key(key)
-        report = verify_file(path, verifier, older, processes=processes, progress=progress)
+        report = verify_anything(path, verifier, older, processes=processes, progress=progress)
     except (BundleError, NoteError) as error:
         return UNKNOWN, f"{path}: {error}"
     except OSError as error:

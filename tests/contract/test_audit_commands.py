@@ -1,8 +1,10 @@
 """`ostiary audit checkpoint | export | proof | replay | verify | witness`, on a gateway's log."""
 
+import hashlib
 import json
 import sqlite3
 import time
+from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner
@@ -86,6 +88,54 @@ def test_one_decision_is_proved(log, tmp_path):
     assert (done.exit_code, "TAMPERED" in done.stdout) == (1, True)
 
 
+def test_what_is_made_for_an_auditor_is_told_for_machines_too(log, tmp_path):
+    lines = audit("tail", "-n", "100", "--json").stdout.splitlines()
+    decision = next(e for e in map(json.loads, lines) if e["type"] == "decision.recorded")
+    key, path = said("checkpoint", "--key")["key"], tmp_path / "proof.json"
+    made = said("proof", decision["id"])
+    path.write_text(json.dumps(made))
+
+    assert said("verify", path, "--key", key)["first"] == made["index"]
+    assert said("proof", decision["id"], "--out", path) == {
+        "file": str(path),
+        "index": made["index"],
+    }
+    source = said("verifier")
+    assert source["sha256"] == hashlib.sha256(source["source"].encode()).hexdigest()
+    written = said("verifier", "--out", tmp_path / "v.py")
+    assert written["sha256"] == hashlib.sha256((tmp_path / "v.py").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet", "ocsf", "cef", "otel"])
+def test_the_log_goes_into_other_programs(log, tmp_path, name):
+    key, path = said("checkpoint", "--key")["key"], tmp_path / "log.tar"
+    exported = said("export", "--format", name, "--out", path)
+    report = said("verify", path, "--key", key)
+
+    assert (report["intact"], report["what"]) == (True, f"export {name}/1")
+    assert report["logs"][0]["entries"] == exported["entries"] > 3
+
+
+def test_each_export_is_in_the_log_before_anything_is_written(log, tmp_path):
+    since = datetime.now(UTC).isoformat()
+    arguments = ["--since", since, "--out", tmp_path / "x.tar", "--as", "ada"]
+    assert audit("export", "--format", "csv", *arguments).exit_code == 1  # nothing since
+
+    lines = map(json.loads, audit("tail", "-n", "100", "--json").stdout.splitlines())
+    [entry] = [each for each in lines if each["type"] == "access.exported"]
+    assert entry["actor"] == {"key": "cli:ada"}
+    assert entry["export"]["form"] == "csv"
+    assert not (tmp_path / "x.tar").exists()
+
+
+def test_an_export_in_a_format_needs_the_key_of_the_log_and_makes_none(log, tmp_path, monkeypatch):
+    monkeypatch.setenv("OSTIARY_LOG_KEY", str(tmp_path / "no-key"))
+    done = audit("export", "--format", "csv", "--out", tmp_path / "x.tar")
+
+    assert (done.exit_code, (tmp_path / "no-key").exists()) == (2, False)
+    assert "access.exported" not in audit("tail", "-n", "100").stdout
+
+
 def test_a_witness_cosigns_once_and_wants_the_next_proof_from_there(log, tmp_path):
     key, secret = said("checkpoint", "--key")["key"], tmp_path / "w.key"
     assert CliRunner().invoke(app, ["policy", "keygen", "w", "--out", str(secret)]).exit_code == 0
@@ -93,6 +143,8 @@ def test_a_witness_cosigns_once_and_wants_the_next_proof_from_there(log, tmp_pat
     request.write_text(audit("checkpoint", "--from", "0").stdout)
     arguments = ["witness", request, "--key", secret, "--log-key", key, "--state", tmp_path / "s"]
 
+    elsewhere = said(*arguments[:-1], tmp_path / "t")
+    assert (elsewhere["witness"][:2], "— w " in elsewhere["note"]) == ("w+", True)
     first, again = audit(*arguments), audit(*arguments)
     assert (first.exit_code, "— w " in first.stdout) == (0, True)
     assert (again.exit_code, "has seen" in again.output) == (1, True)
@@ -105,6 +157,7 @@ def test_a_witness_cosigns_once_and_wants_the_next_proof_from_there(log, tmp_pat
         (["verify", "none.tar"], 2),
         (["replay", "none.tar"], 2),
         (["export", "--out", "x.tar", "--since", "yesterday"], 2),
+        (["export", "--out", "x.tar", "--format", "xml"], 2),
         (["export", "--out", "x.tar", "--shard", "1999h1"], 1),
         (["proof", "dec_unknown"], 1),
     ],

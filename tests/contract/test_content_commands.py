@@ -131,4 +131,5 @@ def test_an_export_is_recorded_before_it_is_written(gateway, tmp_path):
 
     [trace] = said("audit", "search", "--type", "access.exported")
     assert trace["actor"]["key"] == "cli:alice"
-    assert trace["export"] == {"shard": None, "since": None, "until": None}
+    wanted = {"form": "jsonl", "shard": None, "since": None, "until": None}
+    assert trace["export"] == wanted

@@ -1,0 +1,115 @@
+"""What an outside auditor runs, on whatever they were given. Standard library only.
+
+Files under a signed list are taken if the log's key signed it, each is the one that was
+signed, there is none beside them, and every log among them is intact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from gateway.audit.bundle import Bundle, BundleError, Span
+from gateway.audit.checkpoint import hash_text
+from gateway.audit.signed_files import (
+    SIGNED_LIST,
+    FileList,
+    FileSet,
+    LogPart,
+    holds_signed_files,
+    parse_list,
+)
+from gateway.audit.verify import (
+    Progress,
+    Report,
+    Tampered,
+    signed_head,
+    verify_bundle,
+    verify_file,
+)
+from gateway.notes import NoteError, VerifierKey, parse_note, verify
+
+
+def verify_anything(
+    path: Path,
+    key: VerifierKey,
+    since: bytes | None = None,
+    *,
+    processes: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Report:
+    """Verify a bundle, a proof, or files under a signed list; see `verify_file`.
+
+    Raises:
+        BundleError: If nothing can be said.
+        OSError: If it cannot be read.
+    """
+    if not holds_signed_files(path):
+        return verify_file(path, key, since, processes=processes, progress=progress)
+    try:
+        return _Files(FileSet(path), key, processes, progress).verified(since)
+    except Tampered as found:
+        return Report(False, str(found), found.index)
+
+
+class _Files:
+    """The work on files under a signed list."""
+
+    def __init__(self, files: FileSet, key: VerifierKey, processes: int | None, progress: Progress):
+        self.files = files
+        self.key = key
+        self.processes = processes
+        self.progress = progress
+        self.listed = self._listed()
+
+    def verified(self, since: bytes | None) -> Report:
+        older = signed_head(since, self.key, "the older checkpoint") if since else None
+        digests = self.listed.digests
+        if missing := sorted(digests.keys() - self.files.names):
+            raise Tampered(f"`{missing[0]}` is missing")
+        if spare := sorted(self.files.names - digests.keys()):
+            raise Tampered(f"`{spare[0]}` is not one of the files that were signed")
+        for name, digest in digests.items():
+            if self.files.digest(name) != digest:
+                raise Tampered(f"`{name}` is not the file that was signed")
+        logs = []
+        for part in self.listed.logs:
+            compared = since if older is not None and older.origin == part.origin else None
+            logs.append(self._log(part, compared))
+        if older is not None and not any(log.since is not None for log in logs):
+            raise BundleError(f"no log of `{older.origin}` is in it, to be compared with yours")
+        return Report(
+            True,
+            what=self.listed.what,
+            made=self.listed.made,
+            files=len(digests),
+            logs=tuple(logs),
+        )
+
+    def _listed(self) -> FileList:
+        try:
+            note = parse_note(self.files.read(SIGNED_LIST))
+            verify(note, [self.key])
+            return parse_list(note.text)
+        except NoteError as error:
+            raise Tampered(f"the list of files: {error}") from error
+
+    def _log(self, part: LogPart, since: bytes | None) -> Report:
+        bundle, alone = f"log-{part.shard}.tar", f"checkpoint-{part.shard}"
+        if bundle in self.listed.digests:
+            report = self._bundle(*self.files.place(bundle), since)
+        elif alone in self.listed.digests:
+            head = signed_head(self.files.read(alone), self.key, f"`{alone}`")
+            root = hash_text(head.root)
+            report = Report(True, origin=head.origin, size=head.size, root=root)
+            report = replace(report, first=part.first, entries=part.count)
+        else:
+            raise Tampered(f"nothing shows what the log `{part.origin}` was")
+        said = (report.origin, report.first, report.entries, report.size)
+        if said != (part.origin, part.first, part.count, part.size):
+            raise Tampered(f"what is there of `{part.origin}` is not what was signed")
+        return report
+
+    def _bundle(self, path: Path, within: Span, since: bytes | None) -> Report:
+        bundle = Bundle(path, within)
+        return verify_bundle(bundle, self.key, since, self.processes, self.progress)

@@ -1,0 +1,103 @@
+"""`ostiary audit export`: the log for an auditor, or in another program's format.
+
+It stands in the group of `gateway.audit_cli`.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.policy_lifecycle_cli import Operator
+from gateway.terminal import (
+    Json,
+    Moment,
+    answered,
+    moment_text,
+    progress_bar,
+    read_settings,
+    with_database,
+)
+
+if TYPE_CHECKING:
+    from gateway.audit.export import Exported
+    from gateway.notes import SigningKey
+    from gateway.settings import Settings
+    from gateway.store.session import Database
+
+app = typer.Typer()
+
+Shard = Annotated[
+    str | None,
+    typer.Option(help="A half year, as in `2026h2`; the newest, and all where it is no JSONL."),
+]
+
+
+class FormatName(StrEnum):
+    """What the log can be written as."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+    OCSF = "ocsf"
+    CEF = "cef"
+    OTEL = "otel"
+
+
+@app.command("export")
+def export_log(  # noqa: PLR0913 - the options of a command
+    out: Annotated[Path, typer.Option(help="A tar; `verify` takes it.")],
+    format: Annotated[
+        FormatName, typer.Option(help="`jsonl` is the bundle that proves every entry.")
+    ] = FormatName.JSONL,
+    since: Moment = None,
+    until: Moment = None,
+    shard: Shard = None,
+    operator: Operator = None,
+    as_json: Json = False,
+) -> None:
+    """Write entries with a signed checkpoint; that somebody did is recorded before."""
+    from gateway.audit.access import note_export
+    from gateway.audit.conversion import FORMATS, convert
+    from gateway.audit.export import Stretch, export
+    from gateway.policy_lifecycle import operator as actor
+
+    what = Stretch(shard, moment_text(since), moment_text(until))
+    settings = read_settings()
+
+    async def ask(database: Database) -> list[Exported]:
+        form = FORMATS.get(format)
+        key = signing_key(settings) if form else None
+        await note_export(database, what, form=format, actor=actor(operator).id)
+        if form is None or key is None:
+            return [await export(database, what, out, progress)]
+        return await convert(database, what, out, form, key, progress)
+
+    with answered(), progress_bar("exporting") as progress:
+        done = with_database(settings, ask)
+    for each in done:
+        _tell(out, format, each, as_json=as_json)
+
+
+def signing_key(settings: Settings) -> SigningKey:
+    """Return the log's key, which must be there: a new one would sign another log.
+
+    Raises:
+        ValueError, OSError: If it cannot be read.
+    """
+    from gateway.audit.log_key import read_key
+
+    return read_key(settings.resolved_log_key)
+
+
+def _tell(out: Path, format: str, done: Exported, *, as_json: bool) -> None:
+    if as_json:
+        document = {"file": str(out), "format": format, "shard": done.shard, "first": done.first}
+        typer.echo(json.dumps({**document, "entries": done.count, "size": done.size}))
+        return
+    last = done.first + done.count - 1
+    typer.echo(f"{out}: entries {done.first} to {last} of {done.size} in {done.shard}")
