@@ -154,23 +154,16 @@ def _activity(record: Record) -> dict[str, Any]:
 
 def _finding(record: Record) -> dict[str, Any]:
     entry = record.entry
-    decision, rules = entry["decision"], entry.get("determining_rules") or []
+    decision = entry["decision"]
     action, disposition = _ACTION.get(decision["action"], ((0, "Unknown"), (0, "Unknown")))
+    evidence = {
+        "actor": _actor(entry),
+        "api": _api(entry, decision["stage"]),
+        "src_endpoint": _source(entry),
+    }
     found = _base(record, _DETECTION_FINDING, _CREATE, "security_control")
-    policy = entry.get("policy") or {}
     found |= {
-        "finding_info": {
-            "uid": decision["id"],
-            "title": _message(entry),
-            "types": categories(entry),
-            "created_time": found["time"],
-            "analytic": {
-                "type_id": 1,
-                "type": "Rule",
-                "uid": ",".join(rules) or str(policy.get("id")),
-                **_said(version=policy.get("version")),
-            },
-        },
+        "finding_info": _finding_info(entry, found["time"]),
         "is_alert": decision["action"] in {"review", "block"},
         "action_id": action[0],
         "action": action[1],
@@ -178,15 +171,9 @@ def _finding(record: Record) -> dict[str, Any]:
         "disposition": disposition[1],
         "status_id": 1,
         "status": "New",
-        "evidences": [
-            {
-                "actor": _actor(entry),
-                "api": _api(entry, decision["stage"]),
-                "src_endpoint": _source(entry),
-            }
-        ],
+        "evidences": [evidence],
     }
-    if policy:
+    if policy := entry.get("policy"):
         found["policy"] = {
             "name": policy["id"],
             "uid": policy["digest"],
@@ -196,6 +183,19 @@ def _finding(record: Record) -> dict[str, Any]:
     if scores:
         found["confidence_score"] = round(100 * max(scores))
     return found
+
+
+def _finding_info(entry: Mapping[str, Any], created: int) -> dict[str, Any]:
+    rules = entry.get("determining_rules") or []
+    uid = ",".join(rules) or str(part(entry, "policy", "id"))
+    analytic = {"type_id": 1, "type": "Rule", "uid": uid}
+    return {
+        "uid": entry["decision"]["id"],
+        "title": _message(entry),
+        "types": categories(entry),
+        "created_time": created,
+        "analytic": analytic | _said(version=part(entry, "policy", "version")),
+    }
 
 
 def _message(entry: Mapping[str, Any]) -> str:
