@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -14,7 +16,7 @@ from starlette.responses import Response
 
 from classifiers.panel import Panel
 from classifiers.registry import build
-from gateway.api import chat, health, models, moderations, organization, responses
+from gateway.api import chat, health, models, moderations, organization, responses, stopped
 from gateway.api import policies as policies_api
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
@@ -26,6 +28,7 @@ from gateway.audit.log_key import read_or_create_key
 from gateway.audit.log_tree import LogTree
 from gateway.audit.sweeper import Sweeper
 from gateway.audit.vault import Vault, open_vault
+from gateway.consequences import Consequences
 from gateway.enforcement import Enforcement
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
@@ -41,6 +44,7 @@ from gateway.policy_source import PolicySource
 from gateway.policy_witness import PolicyWitness
 from gateway.sealing import Sealer
 from gateway.settings import Settings, UpstreamMode
+from gateway.stopping import Stops
 from gateway.store.keyfile import read_or_create
 from gateway.store.session import Database
 from model_runner.types import Runner
@@ -51,6 +55,7 @@ _ROUTERS = (
     models.router,
     policies_api.router,
     organization.router,
+    stopped.router,
     health.router,
 )
 
@@ -111,6 +116,11 @@ async def open_services(
         expiry = Expiry(database, settings.content_days, settings.reasoning_days)
         expiry.start()
         stack.push_async_callback(expiry.aclose)
+        stops = Stops(
+            database, read_or_create(keys / "conversations"), timedelta(days=settings.stop_days)
+        )
+        consequences = Consequences(stops)
+        stack.push_async_callback(consequences.aclose)
         limits = open_limits(settings.redis_url)
         stack.push_async_callback(limits.aclose)
         yield Services(
@@ -121,11 +131,14 @@ async def open_services(
             identity=_open_identity(settings, database),
             limits=limits,
             enforcement=enforcement,
+            stops=stops,
             vault=vault,
             policies=policies,
             registry=registry,
             panel=panel,
-            pipeline=_pipeline(settings, model, panel, ledger, enforcement, vault),
+            pipeline=replace(
+                _pipeline(settings, model, panel, ledger, enforcement, vault), follower=consequences
+            ),
             sealer=Sealer(read_or_create(keys / "sealing")),
             metrics=metrics,
         )

@@ -18,6 +18,7 @@ from gateway import (
     audit_custody_cli,
     audit_replay_cli,
     content_cli,
+    conversation_cli,
     eval_commands,
     export_cli,
     policy_authoring_cli,
@@ -61,6 +62,7 @@ audit_cli.app.add_typer(audit_replay_cli.app)
 audit_cli.app.add_typer(export_cli.app)
 keys.add_typer(content_cli.keys)
 app.add_typer(user_cli.app, name="user")
+app.add_typer(conversation_cli.app, name="conversation")
 app.add_typer(eval_commands.app, name="eval")
 
 

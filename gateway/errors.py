@@ -8,6 +8,7 @@ GatewayError
 ├── Forbidden               403  the key lacks the scope
 │   ├── PolicyNotOffered     403  the caller chose a policy that the project is not offered
 │   ├── AccessProgramUnavailable 403  an access program that was not granted
+│   ├── ConversationStopped 403  it goes on with a conversation that was stopped
 │   └── IdentifierBlocked   403  the end user is suspended or deactivated
 ├── NotFound                404  no such model or object
 ├── BodyTimeout             408  the body did not arrive in time
@@ -32,6 +33,8 @@ Messages are for the caller: lower case, no final period, and never prompt text.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 
 class GatewayError(Exception):
@@ -43,12 +46,14 @@ class GatewayError(Exception):
         retry_after_s: When to try again, seconds, or None.
         reason: Why, as a word for the record, where `code` does not say it all.
         headers: Further headers of the answer.
+        details: Further keys of the error object.
     """
 
     status = 500
     type = "server_error"
     code: str | None = "internal_error"
     reason: str | None = None
+    details: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(
         self,
@@ -125,6 +130,18 @@ class IdentifierBlocked(Forbidden):
         # A time to wait is told to people; clients are not to try again by themselves.
         self.headers = {"x-should-retry": "false"}
         self.reason = reason
+
+
+class ConversationStopped(Forbidden):
+    """The request goes on with a conversation that a rule of the policy stopped."""
+
+    code = "misalignment_policy_violation"
+
+    def __init__(self, message: str, *, reason: str, misalignment: Mapping[str, Any]):
+        super().__init__(message)
+        self.headers = {"x-should-retry": "false"}
+        self.reason = reason
+        self.details = {"misalignment": misalignment}
 
 
 class NotFound(GatewayError):

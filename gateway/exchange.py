@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from gateway.conversation import History
 from gateway.keeping import Keeping
 from gateway.passages import Course
-from gateway.types import Outcome, Principal
+from gateway.types import Outcome, Principal, Stopped
 from model_runner.types import Prompt, Usage
 from policies.circumstances import ANYBODY, Circumstances
 from policies.types import Decision, Policy
@@ -36,6 +37,8 @@ class Exchange:
         released_chars: Code points that left for the caller.
         usage: Token counts, once known.
         outcome: How it ended, once known.
+        history: The prompt's messages as they came, and the ids that came with them.
+        stopped: By what the conversation was stopped, if it was.
         reason: A short reason code beside `outcome`: an error code, a rule id.
     """
 
@@ -54,6 +57,8 @@ class Exchange:
     decision_ids: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     struck: set[str] = field(default_factory=set)
+    history: History = field(default_factory=History)
+    stopped: Stopped | None = None
     released_chars: int = 0
     usage: Usage | None = None
     outcome: Outcome | None = None

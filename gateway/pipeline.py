@@ -29,7 +29,7 @@ from gateway.holdback import Ahead, Held, Holdback
 from gateway.keeping import Said, said
 from gateway.passages import prompt_portions, redact_prompt, reply_passage
 from gateway.redaction import Redactor
-from gateway.types import Outcome
+from gateway.types import Outcome, Stopped
 from model_runner.types import Channel, Delta, Finish, MalformedOutput, Runner, RunnerTimeout
 from policies.cascade import Panel, assess
 from policies.evaluate import evaluate
@@ -88,6 +88,24 @@ class Enforcer(Protocol):
         ...
 
 
+class Follower(Protocol):
+    """Who does what follows from a decision for a conversation and a project."""
+
+    async def follow(
+        self,
+        exchange: Exchange,
+        decision: Decision,
+        new: Collection[int] | None,
+        recorded: Awaitable[object],
+    ) -> None:
+        """Do it, durably, once the decision is `recorded`; `new` is as for `striking`.
+
+        Raises:
+            GatewayError: If it could not be; then the decision must not be acted on.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """The prompt may go to the model; nothing has been generated yet."""
@@ -101,11 +119,13 @@ class Refusal:
         decision: Why.
         decision_id: Its id in the log.
         prompt: Whether the prompt itself was blocked, so that no model was asked.
+        stopped: By what the whole conversation was stopped, if it was.
     """
 
     decision: Decision
     decision_id: str
     prompt: bool
+    stopped: Stopped | None = None
 
 
 Reply: TypeAlias = Admitted | Delta | Refusal | Finish
@@ -135,6 +155,7 @@ class Pipeline:
         log: The decision log.
         enforcer: Counts violations; None counts none.
         keeper: Keeps content; None keeps none.
+        follower: Does what follows from decisions; None does nothing.
         expose_reasoning: Judge thoughts as output too, since callers will see them.
         timeout_s: Longest time one reply may take, seconds.
     """
@@ -144,6 +165,7 @@ class Pipeline:
     log: DecisionLog
     enforcer: Enforcer | None = None
     keeper: Keeper | None = None
+    follower: Follower | None = None
     expose_reasoning: bool = False
     timeout_s: float = 600.0
 
@@ -318,13 +340,15 @@ class Pipeline:
         rules = striking(exchange.policy, decision, new)
         if rules and self.enforcer is not None:
             await self.enforcer.strike(exchange, rules, recorded)
+        if self.follower is not None:
+            await self.follower.follow(exchange, decision, new, recorded)
         return recorded
 
 
 def _refuse(exchange: Exchange, decision: Decision, *, prompt: bool) -> Refusal:
     exchange.outcome = Outcome.BLOCKED
     exchange.reason = next(iter(decision.determining_rules), None)
-    return Refusal(decision, exchange.decision_ids[-1], prompt)
+    return Refusal(decision, exchange.decision_ids[-1], prompt, exchange.stopped)
 
 
 def _check_characters(text: str) -> None:

@@ -1,8 +1,9 @@
 """Seals a chain of thought so that a caller can carry it but neither read nor forge it.
 
-AES-256-GCM under a key that never leaves `<home>/keys`. The project, the model and the
-time of sealing are bound as associated data or inside; a blob from another project or
-model, altered, or older than `LIFETIME_S` is refused, always with the same words.
+AES-256-GCM under a key that never leaves `<home>/keys`. The project, the model, the time of
+sealing and the exchange it was thought in are bound as associated data or inside; a blob from
+another project or model, altered, or older than `LIFETIME_S` is refused, always with the same
+words.
 """
 
 from __future__ import annotations
@@ -18,13 +19,22 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 LIFETIME_S = 30 * 24 * 3600
-_VERSION = b"\x01"
+_VERSION = b"\x02"
 _NONCE_BYTES = 12
 _TIME_BYTES = 8
+_EXCHANGE_BYTES = 16
 
 
 class SealBroken(Exception):
     """The blob is foreign, altered, expired, or not a blob at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """What was sealed, and the exchange it was thought in, 32 hex digits."""
+
+    text: str
+    exchange: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +44,23 @@ class Sealer:
     key: bytes
     clock: Callable[[], float] = time.time
 
-    def seal(self, text: str, *, project: str, model: str) -> str:
-        """Return a blob, URL-safe base64, that only `open` with the same names accepts."""
+    def seal(self, text: str, *, project: str, model: str, exchange: str) -> str:
+        """Return a blob, URL-safe base64, that only `open` with the same names accepts.
+
+        Args:
+            text: The thought.
+            project: Whose it is.
+            model: Which model's.
+            exchange: In which exchange, 32 hex digits: by this a conversation is known again.
+        """
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed_at = int(self.clock()).to_bytes(_TIME_BYTES, "big")
-        plain = sealed_at + text.encode("utf-8", "surrogatepass")
+        plain = sealed_at + bytes.fromhex(exchange) + text.encode("utf-8", "surrogatepass")
         sealed = AESGCM(self.key).encrypt(nonce, plain, _bound(project, model))
         return base64.urlsafe_b64encode(_VERSION + nonce + sealed).decode()
 
-    def open(self, blob: str, *, project: str, model: str) -> str:
-        """Return the sealed text.
+    def open(self, blob: str, *, project: str, model: str) -> Thought:
+        """Return the sealed text and where it comes from.
 
         Raises:
             SealBroken: Whatever is wrong with it.
@@ -58,7 +75,11 @@ class Sealer:
             raise SealBroken from broken
         if self.clock() - int.from_bytes(plain[:_TIME_BYTES], "big") > LIFETIME_S:
             raise SealBroken
-        return plain[_TIME_BYTES:].decode("utf-8", "surrogatepass")
+        exchange, text = (
+            plain[_TIME_BYTES:][:_EXCHANGE_BYTES],
+            plain[_TIME_BYTES:][_EXCHANGE_BYTES:],
+        )
+        return Thought(text.decode("utf-8", "surrogatepass"), exchange.hex())
 
 
 def _bound(project: str, model: str) -> bytes:

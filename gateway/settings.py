@@ -186,6 +186,10 @@ class Settings(BaseSettings):
             description="After this long without a heartbeat a replica counts as dead, seconds.",
         ),
     ] = 15.0
+    stop_days: Annotated[
+        int,
+        Field(ge=1, le=3650, description="How long a stopped conversation stays stopped, days."),
+    ] = 30
     drain_s: Annotated[
         float, Field(ge=0, description="How long open replies may finish at shutdown, seconds.")
     ] = 10.0

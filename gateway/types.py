@@ -49,3 +49,16 @@ class Outcome(StrEnum):
     CLIENT_DISCONNECTED = "client_disconnected"
     ERROR = "error"  # we or the engine failed
     LOST = "lost"  # the replica died; written by the sweeper
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A conversation that was stopped, as its caller may know of it.
+
+    Attributes:
+        id: By which an operator finds it: `stop_` and 32 hex digits.
+        error_type: What the wire calls what was found.
+    """
+
+    id: str
+    error_type: str

@@ -27,6 +27,7 @@ class Call:
         echo: Request fields that the reply repeats.
         seal_reasoning: Whether reasoning items carry a sealed copy.
         include_usage: Whether a chat stream ends with a usage chunk.
+        issued: Exchanges whose ids came with the history; see `gateway.conversation.History`.
     """
 
     prompt: Prompt
@@ -37,6 +38,7 @@ class Call:
     seal_reasoning: bool = False
     include_usage: bool = False
     access_programs: Mapping[str, str] | None = None
+    issued: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from gateway.api.call import Call, Event
 from gateway.api.moderation_result import moderation_of
 from gateway.api.problems import error_object
-from gateway.api.responses_reply import refusal_text
+from gateway.api.refused import refusal_error, refusal_text
 from gateway.api.warned import add_warnings
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
@@ -20,6 +20,7 @@ from gateway.holdback import MESSAGE_GAP
 from gateway.pipeline import Admitted, Refusal, Reply
 from gateway.sealing import Sealer
 from model_runner.types import Channel, Delta, Finish, FinishReason, Usage
+from policies.effects import STOPPED
 
 
 class ChatWriter:
@@ -120,6 +121,8 @@ class ChatWriter:
 
     def _refuse(self, refusal: Refusal) -> list[Event]:
         decision = refusal.decision
+        if decision.code == STOPPED:  # no turn that a client could go on from: the SDK raises
+            return [{"error": {**refusal_error(refusal), "param": None}}]
         self._refusal = refusal_text(decision)
         self._extra["ostiary"] = {
             "decision_id": refusal.decision_id,

@@ -22,6 +22,7 @@ from gateway.api.fields import (
     text_of,
     tool_mode_of,
 )
+from gateway.conversation import issued_ids
 from gateway.errors import BadRequest
 from model_runner.types import Channel, Message, Prompt, Role, Sampling, Tool
 
@@ -125,9 +126,10 @@ def read_chat_request(body: dict[str, Any], reader: Reader) -> Call:
     tools = tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(request.tools or ()))
     mode, choice = tool_mode_of(request.tool_choice, _chosen)
     check_tool_choice(mode, choice, tools)
+    messages, issued = _messages(request.messages, reader)
     prompt = Prompt(
         model=request.model,
-        messages=_messages(request.messages, reader),
+        messages=messages,
         tools=tools,
         tool_mode=mode,
         tool_choice=choice,
@@ -142,6 +144,7 @@ def read_chat_request(body: dict[str, Any], reader: Reader) -> Call:
         moderation=request.moderation,
         access_programs=request.access_programs,
         echo={"metadata": request.metadata} if request.metadata else {},
+        issued=issued,
         include_usage=bool(request.stream_options and request.stream_options.include_usage),
     )
 
@@ -159,13 +162,19 @@ def _sampling(request: _Request) -> Sampling:
     )
 
 
-def _messages(raw: list[dict[str, Any]], reader: Reader) -> tuple[Message, ...]:
+def _messages(
+    raw: list[dict[str, Any]], reader: Reader
+) -> tuple[tuple[Message, ...], tuple[tuple[int, str], ...]]:
+    """Return the messages, and which exchanges' ids came at which of them."""
     messages: list[Message] = []
+    issued: list[tuple[int, str]] = []
     called: dict[str, str] = {}  # call id -> tool name, for the outputs that follow
     for n, item in enumerate(raw):
         where = f"messages[{n}]"
         entry = checked(_Message, item, where)
         if entry.role == "assistant":
+            named = issued_ids(*(call.id for call in entry.tool_calls or ()))
+            issued += [(len(messages), exchange) for exchange in named]
             messages.extend(_assistant(entry, where, called, reader))
         elif entry.role == "tool":
             messages.append(_tool_output(entry, where, called))
@@ -173,7 +182,7 @@ def _messages(raw: list[dict[str, Any]], reader: Reader) -> tuple[Message, ...]:
             messages.append(Message(Role(entry.role), _content(entry, where)))
     if not messages:
         raise BadRequest("`messages` says nothing", param="messages")
-    return tuple(messages)
+    return tuple(messages), tuple(issued)
 
 
 def _assistant(

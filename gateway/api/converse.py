@@ -25,6 +25,7 @@ from gateway.api.moderation_result import tightened
 from gateway.api.problems import as_gateway_error, error_response, json_response, refusal_response
 from gateway.api.services import Services, services_of
 from gateway.api.sse import DONE, EventStream, HungUp, until_hang_up
+from gateway.conversation import History
 from gateway.enforcement import safety_warning
 from gateway.errors import AuditUnavailable, GatewayError, NotFound
 from gateway.exchange import Exchange
@@ -33,6 +34,7 @@ from gateway.limits import Quota
 from gateway.pipeline import Refusal, Reply
 from gateway.types import Principal
 from model_runner.types import RunnerError
+from policies.effects import STOPPED
 from policies.ladder import Standing
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status for a client that went away; nobody reads it
@@ -136,6 +138,8 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
         )
     governed = _governed(request, services, endpoint, principal, call)
     standing = await admit_end_user(request, services, governed)
+    history = History(call.prompt.messages, call.issued)
+    await services.stops.check(principal, governed.circumstances.end_user, history)
     quota = await services.limits.take(principal, _reservation(call))
     exchange = Exchange(
         id=request.scope["state"]["request_id"],
@@ -147,6 +151,7 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
         runner=runner.kind,
         safety_identifier=call.safety_identifier,
         keeping=Keeping(wanted=governed.retain),
+        history=history,
         circumstances=replace(governed.circumstances, strikes=standing.strikes),
     )
     writer = endpoint.writer(call, exchange, services.sealer, expose=settings.expose_reasoning)
@@ -165,7 +170,7 @@ def _governed(
 
 async def _unary(visit: _Visit, items: AsyncGenerator[Reply]) -> Response:
     async for item in items:
-        if isinstance(item, Refusal) and item.prompt:
+        if isinstance(item, Refusal) and (item.prompt or item.decision.code == STOPPED):
             return refusal_response(item, visit.headers)
         visit.writer.write(item)
     return json_response(visit.writer.result(), 200, visit.headers)

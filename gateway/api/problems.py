@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from gateway.api.responses_reply import refusal_text
+from gateway.api.refused import refusal_error
 from gateway.errors import (
     BadRequest,
     EngineFailed,
@@ -26,8 +26,9 @@ from model_runner.types import (
     RunnerTimeout,
     RunnerUnavailable,
 )
+from policies.effects import STOPPED
 
-FORBIDDEN_CODES = frozenset({"misalignment_policy_violation", "identifier_blocked"})
+FORBIDDEN_CODES = frozenset({STOPPED, "identifier_blocked"})
 
 
 def as_gateway_error(error: BaseException) -> GatewayError:
@@ -53,6 +54,7 @@ def error_object(error: GatewayError) -> dict[str, Any]:
             "type": error.type,
             "param": error.param,
             "code": error.code,
+            **error.details,
         }
     }
 
@@ -72,14 +74,12 @@ def error_response(error: GatewayError, headers: dict[str, str]) -> Response:
 
 
 def refusal_response(refusal: Refusal, headers: dict[str, str]) -> Response:
-    """Return the HTTP response for a prompt that was blocked before generation."""
+    """Return the HTTP response for what was blocked before anything of a reply was sent."""
     decision = refusal.decision
     body = {
         "error": {
-            "message": refusal_text(decision),
-            "type": "invalid_request_error",
+            **refusal_error(refusal),
             "param": "input",
-            "code": decision.code,
             "developer_message": decision.developer_message or None,
             "decision_id": refusal.decision_id,
             "policy": decision.policy_id,

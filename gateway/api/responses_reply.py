@@ -13,23 +13,18 @@ from typing import Any
 
 from gateway.api.call import Call, Event
 from gateway.api.moderation_result import moderation_of
+from gateway.api.refused import refusal_error, refusal_text
 from gateway.api.warned import add_warnings
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Admitted, Refusal, Reply
 from gateway.sealing import Sealer
 from model_runner.types import Channel, Delta, Finish, FinishReason, Usage
-from policies.types import Decision
+from policies.effects import STOPPED
 
-DEFAULT_REFUSAL = "I can't help with that."
 _TERMINAL_CODES = frozenset(
-    {"bio_policy", "cyber_policy", "invalid_prompt", "misalignment_policy_violation"}
+    {"bio_policy", "cyber_policy", "invalid_prompt", STOPPED}
 )  # a client must not send these again: the reply ends as `failed`, not `incomplete`
-
-
-def refusal_text(decision: Decision) -> str:
-    """Return what the end user is told."""
-    return decision.user_message or DEFAULT_REFUSAL
 
 
 class ResponsesWriter:
@@ -150,7 +145,10 @@ class ResponsesWriter:
     def _close_thought(self, text: str, status: str) -> list[Event]:
         if self._call.seal_reasoning:
             self._item["encrypted_content"] = self._sealer.seal(
-                text, project=self._exchange.principal.project, model=self._call.prompt.model
+                text,
+                project=self._exchange.principal.project,
+                model=self._call.prompt.model,
+                exchange=self._suffix,
             )
         if self._expose:
             part = {"type": "reasoning_text", "text": text}
@@ -177,8 +175,9 @@ class ResponsesWriter:
             "rules": list(decision.determining_rules),
         }
         if decision.code in _TERMINAL_CODES:
-            message = decision.developer_message or refusal_text(decision)
-            self._response["error"] = {"code": decision.code, "message": message}
+            error = refusal_error(refusal)
+            error["message"] = decision.developer_message or error["message"]
+            self._response["error"] = error
             return [*self._close("incomplete"), self._end("failed")]
         self._response["incomplete_details"] = {"reason": "content_filter"}
         return [*self._say_refusal(refusal_text(decision)), self._end("incomplete")]

@@ -6,6 +6,7 @@ Source: `openai.types.responses.ResponseCreateParams`, openai 3.54.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -23,6 +24,7 @@ from gateway.api.fields import (
     text_of,
     tool_mode_of,
 )
+from gateway.conversation import issued_ids
 from gateway.errors import BadRequest, UnsupportedParameter
 from gateway.sealing import SealBroken
 from model_runner.types import Channel, Message, Prompt, Role, Sampling, Tool
@@ -119,7 +121,8 @@ def read_responses_request(body: dict[str, Any], reader: Reader) -> Call:
     tools = tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(request.tools or ()))
     mode, choice = tool_mode_of(request.tool_choice, _chosen)
     check_tool_choice(mode, choice, tools)
-    messages = _messages(request, reader)
+    read = _history(request, reader)
+    messages = tuple(read.messages)
     if not messages:
         raise BadRequest("`input` says nothing", param="input")
     reasoning, text = request.reasoning or _Reasoning(), request.text or _Text()
@@ -141,20 +144,40 @@ def read_responses_request(body: dict[str, Any], reader: Reader) -> Call:
         access_programs=request.access_programs,
         echo=_echo(body, request),
         seal_reasoning=_seals(request.include or []),
+        issued=tuple(read.issued),
     )
 
 
-def _messages(request: _Request, reader: Reader) -> tuple[Message, ...]:
-    messages: list[Message] = []
+@dataclass(slots=True)
+class _Read:
+    """What was read of `input` so far.
+
+    Attributes:
+        messages: The messages.
+        called: Call id -> tool name, for the outputs that follow.
+        issued: Exchanges whose ids came with an item, and at which message.
+    """
+
+    messages: list[Message] = field(default_factory=list)
+    called: dict[str, str] = field(default_factory=dict)
+    issued: list[tuple[int, str]] = field(default_factory=list)
+
+    def note(self, *values: object) -> None:
+        """Note the exchanges that these ids, if they are any of ours, come from."""
+        self.issued += [(len(self.messages), each) for each in issued_ids(*values)]
+
+
+def _history(request: _Request, reader: Reader) -> _Read:
+    read = _Read()
     if request.instructions:
-        messages.append(Message(Role.DEVELOPER, request.instructions))
+        read.messages.append(Message(Role.DEVELOPER, request.instructions))
     if isinstance(request.input, str):
-        return (*messages, Message(Role.USER, request.input))
+        read.messages.append(Message(Role.USER, request.input))
+        return read
     if len(request.input) > reader.max_messages:
         raise BadRequest(f"`input` has more than {reader.max_messages} items", param="input")
     if not request.input:
         raise BadRequest("`input` must not be empty", param="input")
-    called: dict[str, str] = {}  # call id -> tool name, for the outputs that follow
     for n, item in enumerate(request.input):
         where = f"input[{n}]"
         kind = item.get("type", "message")
@@ -163,15 +186,14 @@ def _messages(request: _Request, reader: Reader) -> tuple[Message, ...]:
                 f"`{where}.type`: `{str(kind)[:40]}` is not supported by this gateway",
                 param=f"{where}.type",
             )
-        message = _ITEMS[kind](item, where, called, request.model, reader)
+        message = _ITEMS[kind](item, where, read, request.model, reader)
+        read.note(item.get("id"), item.get("call_id"))
         if message is not None:
-            messages.append(message)
-    return tuple(messages)
+            read.messages.append(message)
+    return read
 
 
-def _message(
-    item: dict[str, Any], where: str, called: dict[str, str], model: str, reader: Reader
-) -> Message:
+def _message(item: dict[str, Any], where: str, read: _Read, model: str, reader: Reader) -> Message:
     entry = checked(_MessageItem, item, where)
     text = text_of(entry.content, f"{where}.content", _TEXT_PARTS)
     if entry.role != "assistant":
@@ -181,28 +203,28 @@ def _message(
 
 
 def _function_call(
-    item: dict[str, Any], where: str, called: dict[str, str], model: str, reader: Reader
+    item: dict[str, Any], where: str, read: _Read, model: str, reader: Reader
 ) -> Message:
     entry = checked(_CallItem, item, where)
-    called[entry.call_id] = entry.name
+    read.called[entry.call_id] = entry.name
     return Message(Role.ASSISTANT, entry.arguments, Channel.COMMENTARY, entry.name, entry.call_id)
 
 
 def _function_output(
-    item: dict[str, Any], where: str, called: dict[str, str], model: str, reader: Reader
+    item: dict[str, Any], where: str, read: _Read, model: str, reader: Reader
 ) -> Message:
     entry = checked(_OutputItem, item, where)
-    if entry.call_id not in called:
+    if entry.call_id not in read.called:
         raise BadRequest(
             f"`{where}.call_id`: no function call with this id comes before it",
             param=f"{where}.call_id",
         )
     text = text_of(entry.output, f"{where}.output", _TEXT_PARTS)
-    return Message(Role.TOOL, text, tool=called[entry.call_id], call_id=entry.call_id)
+    return Message(Role.TOOL, text, tool=read.called[entry.call_id], call_id=entry.call_id)
 
 
 def _reasoning(
-    item: dict[str, Any], where: str, called: dict[str, str], model: str, reader: Reader
+    item: dict[str, Any], where: str, read: _Read, model: str, reader: Reader
 ) -> Message | None:
     """Return the thought a caller sends back, if it is one we may believe.
 
@@ -212,14 +234,17 @@ def _reasoning(
     entry = checked(_ReasoningItem, item, where)
     if entry.encrypted_content:
         try:
-            text = reader.sealer.open(entry.encrypted_content, project=reader.project, model=model)
+            thought = reader.sealer.open(
+                entry.encrypted_content, project=reader.project, model=model
+            )
         except SealBroken as broken:
             raise BadRequest(
                 f"`{where}.encrypted_content` was not sealed here for this project and model",
                 param=f"{where}.encrypted_content",
                 code="invalid_encrypted_content",
             ) from broken
-        return Message(Role.ASSISTANT, text, Channel.ANALYSIS)
+        read.note(f"rs_{thought.exchange}")
+        return Message(Role.ASSISTANT, thought.text, Channel.ANALYSIS)
     if entry.content and reader.accept_reasoning:
         text = "".join(part.text for part in entry.content)
         return Message(Role.ASSISTANT, text, Channel.ANALYSIS)

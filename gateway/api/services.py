@@ -19,6 +19,7 @@ from gateway.policy_registry import PolicyRegistry
 from gateway.policy_source import PolicySource
 from gateway.sealing import Sealer
 from gateway.settings import Settings
+from gateway.stopping import Stops
 from gateway.store.session import Database
 
 
@@ -34,6 +35,7 @@ class Services:
         identity: API key -> principal.
         limits: Quotas.
         enforcement: Where end users stand.
+        stops: Conversations that must not go on.
         vault: Kept content.
         policies: The policy in force.
         registry: Versions of policies.
@@ -52,6 +54,7 @@ class Services:
     identity: Identity
     limits: Limits
     enforcement: Enforcement
+    stops: Stops
     vault: Vault
     policies: PolicySource
     registry: PolicyRegistry

@@ -198,6 +198,43 @@ strikes = Table(
 )
 Index("ix_strikes_project_subject", strikes.c.project, strikes.c.subject)
 
+# Conversations that must not go on, and what they are known by: digests, nothing to read.
+conversation_stops = Table(
+    "conversation_stops",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(128), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("decision_id", String(36), nullable=False),
+    Column("rule", String(256), nullable=False),
+    Column("error_type", String(64), nullable=False),
+    Column("subject", String(32)),
+    Column("stopped_at", _MOMENT, nullable=False),
+    Column("expires_at", _MOMENT, nullable=False),
+    Column("lifted_at", _MOMENT),  # by a person; since then it may go on
+    Column("lifted_by", String(128)),
+    Column("reason", Text()),
+)
+Index(
+    "ix_conversation_stops_project_stopped_at",
+    conversation_stops.c.project,
+    conversation_stops.c.stopped_at,
+)
+conversation_marks = Table(
+    "conversation_marks",
+    metadata,
+    Column("stop_id", String(64), primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("digest", LargeBinary(), primary_key=True),
+    Column("project", String(128), nullable=False),
+    Column("until", _MOMENT, nullable=False),
+)
+Index(
+    "ix_conversation_marks_project_digest",
+    conversation_marks.c.project,
+    conversation_marks.c.digest,
+)
+
 # Keys of projects, wrapped by a master key that is not in the database. A project has one
 # generation of them, and a second one while keys are rotated.
 content_projects = Table(

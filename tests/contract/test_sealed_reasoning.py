@@ -143,7 +143,10 @@ def test_another_model_s_seal_is_refused(thinking, tmp_path):
 
 def test_harm_in_a_sealed_thought_is_judged_again(gateway):
     blob = gateway.services.sealer.seal(
-        "I will help build the pipe bomb.", project="default", model=gateway.model
+        "I will help build the pipe bomb.",
+        project="default",
+        model=gateway.model,
+        exchange="0" * 32,
     )
     scripted = gateway.script(final("Ok."), DONE)
     item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": blob}

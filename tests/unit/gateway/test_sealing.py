@@ -2,42 +2,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sealing import LIFETIME_S, SealBroken, Sealer
+from gateway.sealing import LIFETIME_S, SealBroken, Sealer, Thought
 
 KEY = b"k" * 32
 MINE = {"project": "acme", "model": "gpt-oss-20b"}
+EXCHANGE = "0123456789abcdef" * 2
 
 
 def sealer(now=1_000_000.0, key=KEY):
     return Sealer(key, clock=lambda: now)
 
 
-BLOB = sealer().seal("a thought", **MINE)
+BLOB = sealer().seal("a thought", **MINE, exchange=EXCHANGE)
 
 
 @given(st.text(st.characters(), max_size=200))
 def test_what_was_sealed_is_opened_as_it_was(text):
-    assert sealer().open(sealer().seal(text, **MINE), **MINE) == text
+    blob = sealer().seal(text, **MINE, exchange=EXCHANGE)
+
+    assert sealer().open(blob, **MINE) == Thought(text, EXCHANGE)
 
 
 def test_the_text_cannot_be_read_off_the_blob():
-    assert "secret" not in sealer().seal("secret", **MINE)
+    assert "secret" not in sealer().seal("secret", **MINE, exchange=EXCHANGE)
 
 
 def test_two_seals_of_one_text_differ():
-    assert sealer().seal("x", **MINE) != sealer().seal("x", **MINE)
+    assert sealer().seal("x", **MINE, exchange=EXCHANGE) != sealer().seal(
+        "x", **MINE, exchange=EXCHANGE
+    )
 
 
 @pytest.mark.parametrize("foreign", [{"project": "other"}, {"model": "gpt-oss-120b"}])
 def test_a_blob_is_bound_to_its_project_and_model(foreign):
-    blob = sealer().seal("x", **MINE)
+    blob = sealer().seal("x", **MINE, exchange=EXCHANGE)
 
     with pytest.raises(SealBroken):
         sealer().open(blob, **(MINE | foreign))
 
 
 def test_project_and_model_cannot_trade_letters():
-    blob = sealer().seal("x", project="ab", model="c")
+    blob = sealer().seal("x", project="ab", model="c", exchange=EXCHANGE)
 
     with pytest.raises(SealBroken):
         sealer().open(blob, project="a", model="bc")
@@ -54,13 +59,13 @@ def test_an_altered_blob_is_refused(data):
 
 def test_another_installation_cannot_open_it():
     with pytest.raises(SealBroken):
-        sealer(key=b"o" * 32).open(sealer().seal("x", **MINE), **MINE)
+        sealer(key=b"o" * 32).open(sealer().seal("x", **MINE, exchange=EXCHANGE), **MINE)
 
 
 def test_an_old_blob_is_refused():
-    blob = sealer(now=0).seal("x", **MINE)
+    blob = sealer(now=0).seal("x", **MINE, exchange=EXCHANGE)
 
-    assert sealer(now=LIFETIME_S).open(blob, **MINE) == "x"
+    assert sealer(now=LIFETIME_S).open(blob, **MINE).text == "x"
     with pytest.raises(SealBroken):
         sealer(now=LIFETIME_S + 1).open(blob, **MINE)
 

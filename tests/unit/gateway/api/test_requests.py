@@ -9,6 +9,7 @@ from gateway.errors import BadRequest, UnsupportedParameter
 from gateway.sealing import Sealer
 from model_runner.types import Channel, Effort, Message, Role, ToolMode
 
+EXCHANGE = "0123456789abcdef" * 2
 SEALER = Sealer(b"k" * 32)
 READER = Reader(max_messages=3, accept_reasoning=False, sealer=SEALER, project="acme")
 OPEN_READER = Reader(max_messages=9, accept_reasoning=True, sealer=SEALER, project="acme")
@@ -71,7 +72,7 @@ def test_the_same_tool_turn_is_read_from_chat_messages():
 
 
 def test_sealed_reasoning_comes_back_as_the_thought_it_was():
-    blob = SEALER.seal("I should ask for the city", project="acme", model="m")
+    blob = SEALER.seal("I should ask for the city", project="acme", model="m", exchange=EXCHANGE)
     items = [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": blob}]
 
     thought = responses(input=items).prompt.messages[0]
@@ -82,9 +83,16 @@ def test_sealed_reasoning_comes_back_as_the_thought_it_was():
 @pytest.mark.parametrize(
     "blob",
     [
-        pytest.param(SEALER.seal("x", project="other", model="m"), id="another project's"),
-        pytest.param(SEALER.seal("x", project="acme", model="n"), id="another model's"),
-        pytest.param(SEALER.seal("x", project="acme", model="m")[:-4] + "AAAA", id="altered"),
+        pytest.param(
+            SEALER.seal("x", project="other", model="m", exchange=EXCHANGE), id="another project's"
+        ),
+        pytest.param(
+            SEALER.seal("x", project="acme", model="n", exchange=EXCHANGE), id="another model's"
+        ),
+        pytest.param(
+            SEALER.seal("x", project="acme", model="m", exchange=EXCHANGE)[:-4] + "AAAA",
+            id="altered",
+        ),
         pytest.param("not base64 at all!", id="not a blob"),
         pytest.param("", id="empty is no blob and no thought"),
     ],

@@ -1,0 +1,251 @@
+"""By what a conversation is known again. Pure: what may be known, and what is no proof.
+
+A conversation has no id of its own: the caller sends all of it each time. What stopped one
+leaves marks, and a request that carries one of them goes on with it. docs/consequences.md
+states the rule; in short:
+
+* Ids that the gateway gave out (of items and calls, and inside sealed thoughts) decide where
+  the last turn of the model has any.
+* Otherwise what was said does, as keyed digests at the end of each message of the caller:
+  `prefix`, every word up to there; `reply`, the same whatever the model's last turn was;
+  `turns`, whatever all of the model's turns were, for the same end user or key and a while;
+  `opening`, where the model had said nothing yet and the caller goes on all the same.
+* An opening alone proves nothing: other conversations begin with the same words.
+
+Instructions, tools and sampling are not looked at, nor how text is spaced. A digest says
+nothing about the text to whoever lacks the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import groupby
+
+import orjson
+
+from model_runner.types import Channel, Message, Role
+
+LEAST_TURNS_CHARS = 24  # code points of the caller's that could not be the same by chance
+_ISSUED = re.compile(r"(?:req|resp|rs|msg|fc|call)_([0-9a-f]{32})(?:[0-9a-f]{4})?")
+_ANYTHING = b"anything"
+
+
+class Kind(StrEnum):
+    """What a mark was made of; the strongest first."""
+
+    ISSUED = "issued"
+    PREFIX = "prefix"
+    REPLY = "reply"
+    TURNS = "turns"
+    OPENING = "opening"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that a conversation is known by: 32 bytes, of some kind."""
+
+    kind: Kind
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A conversation as it was sent.
+
+    Attributes:
+        messages: Before anything was redacted.
+        issued: Exchanges whose ids came with it, 32 hex digits each, and at which message.
+    """
+
+    messages: tuple[Message, ...] = ()
+    issued: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Marks of a conversation at the end of one message of the caller.
+
+    Attributes:
+        issued: Exchanges that the model's last turn before it has ids of.
+        said: What was said up to there.
+    """
+
+    issued: frozenset[str]
+    said: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """What one side says before the other does."""
+
+    of_model: bool
+    said: tuple[bytes, ...]  # a digest for each message; one for all words of the model
+    chars: int
+    issued: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Chain:
+    """Running digests; what a conversation is up to some place."""
+
+    exact: bytes = b""
+    any_reply: bytes = b""
+    any_replies: bytes = b""
+    replies: int = 0
+    chars: int = 0  # of the caller's
+
+    def reply(self, turn: _Turn) -> None:
+        """Go over a turn of the model."""
+        self.replies += 1
+        self.any_reply = _next(self.exact, _ANYTHING)
+        self.any_replies = _next(self.any_replies, _ANYTHING)
+        for said in turn.said:
+            self.exact = _next(self.exact, said)
+
+    def hear(self, said: bytes) -> None:
+        """Go over a message of the caller."""
+        self.exact = _next(self.exact, said)
+        self.any_reply = _next(self.any_reply, said)
+        self.any_replies = _next(self.any_replies, said)
+
+
+def issued_ids(*values: object) -> Iterator[str]:
+    """Yield the exchange of each value that is an id which the gateway gives out."""
+    for value in values:
+        if isinstance(value, str) and (found := _ISSUED.fullmatch(value)):
+            yield found[1]
+
+
+def evidence(history: History, key: bytes, asker: str) -> list[Evidence]:
+    """Return what a conversation can be known by, at each message of the caller.
+
+    Args:
+        history: The conversation as it was sent.
+        key: Of the project, 32 bytes.
+        asker: The end user's pseudonym, or what stands for the key.
+    """
+    found: list[Evidence] = []
+    chain, issued = _Chain(), frozenset[str]()
+    for turn in _turns(history):
+        if turn.of_model:
+            chain.reply(turn)
+            issued = turn.issued
+            continue
+        chain.chars += turn.chars
+        for place, said in enumerate(turn.said, 1):
+            chain.hear(said)
+            goes_on = place < len(turn.said)
+            marks = tuple(_marks(chain, key, asker, goes_on=goes_on))
+            found.append(Evidence(issued, marks))
+    return found
+
+
+def marks_of_stop(history: History, exchange: str, key: bytes, asker: str) -> tuple[Mark, ...]:
+    """Return what a conversation that was stopped is known by from now on.
+
+    Args:
+        history: The conversation as it was when it was stopped.
+        exchange: The exchange in which it was, 32 hex digits.
+        key: Of the project.
+        asker: As in `evidence`.
+    """
+    turns = _turns(history)
+    while turns and turns[-1].of_model:  # a reply that the caller had begun
+        turns.pop()
+    chain, issued = _Chain(), frozenset[str]()
+    for turn in turns:
+        if turn.of_model:
+            chain.reply(turn)
+            issued = turn.issued
+        else:
+            chain.chars += turn.chars
+            for said in turn.said:
+                chain.hear(said)
+    given = (Mark(Kind.ISSUED, issued_digest(each)) for each in sorted({*issued, exchange}))
+    return (*given, *_marks(chain, key, asker, goes_on=True))
+
+
+def issued_digest(exchange: str) -> bytes:
+    """Return what an exchange's id is looked up by."""
+    return hashlib.sha256(exchange.encode()).digest()
+
+
+def project_key(secret: bytes, project: str) -> bytes:
+    """Return the key of a project's digests."""
+    return hmac.digest(secret, b"conversations\0" + project.encode(), "sha256")
+
+
+def _marks(chain: _Chain, key: bytes, asker: str, *, goes_on: bool) -> Iterator[Mark]:
+    """Yield the marks at a place; `goes_on` is whether the caller says more in this turn."""
+    if chain.replies == 0:
+        if goes_on:
+            yield _mark(Kind.OPENING, key, asker, chain.exact)
+        return
+    yield _mark(Kind.PREFIX, key, "", chain.exact)
+    if chain.replies > 1:
+        yield _mark(Kind.REPLY, key, "", chain.any_reply)
+    if chain.chars >= LEAST_TURNS_CHARS:
+        yield _mark(Kind.TURNS, key, asker, chain.any_replies)
+
+
+def _mark(kind: Kind, key: bytes, asker: str, chained: bytes) -> Mark:
+    named = b"\0".join((kind.value.encode(), asker.encode(), chained))
+    return Mark(kind, hmac.digest(key, named, "sha256"))
+
+
+def _turns(history: History) -> list[_Turn]:
+    issued: dict[int, set[str]] = {}
+    for place, exchange in history.issued:
+        issued.setdefault(place, set()).add(exchange)
+    spoken = [
+        (place, message)
+        for place, message in enumerate(history.messages)
+        if message.role not in {Role.SYSTEM, Role.DEVELOPER}
+    ]
+    turns = []
+    for of_model, group in groupby(spoken, lambda pair: pair[1].role is Role.ASSISTANT):
+        said = list(group)
+        named = frozenset(name for place, _ in said for name in issued.get(place, ()))
+        turns.append(_turn([message for _, message in said], named, of_model=of_model))
+    return turns
+
+
+def _turn(messages: Sequence[Message], issued: frozenset[str], *, of_model: bool) -> _Turn:
+    if of_model:
+        return _Turn(True, tuple(_model_said(messages)), 0, issued)
+    said = tuple(_digest(message.role, message.tool, message.text) for message in messages)
+    return _Turn(False, said, sum(len(message.text) for message in messages), frozenset())
+
+
+def _model_said(messages: Sequence[Message]) -> Iterator[bytes]:
+    """Yield a digest of the model's words, as one text whichever way they came; its calls."""
+    heard = [message for message in messages if message.channel is not Channel.ANALYSIS]
+    words = " ".join(message.text for message in heard if message.tool is None)
+    yield _digest(Role.ASSISTANT, None, words)
+    for message in heard:
+        if message.tool is not None:
+            yield _digest(Role.ASSISTANT, message.tool, _arguments(message.text))
+
+
+def _arguments(text: str) -> str:
+    """Return a call's arguments in the one way there is to write them, if they are JSON."""
+    try:
+        return orjson.dumps(orjson.loads(text), option=orjson.OPT_SORT_KEYS).decode()
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return text
+
+
+def _digest(role: Role, tool: str | None, text: str) -> bytes:
+    plain = " ".join(unicodedata.normalize("NFKC", text).split())
+    named = f"{role.value}\0{tool or ''}\0{plain}"
+    return hashlib.sha256(named.encode("utf-8", "surrogatepass")).digest()
+
+
+def _next(chained: bytes, said: bytes) -> bytes:
+    return hashlib.sha256(chained + said).digest()

@@ -1,0 +1,188 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.conversation import (
+    History,
+    Kind,
+    evidence,
+    issued_digest,
+    issued_ids,
+    marks_of_stop,
+    project_key,
+)
+from model_runner.types import Channel, Message, Role
+
+KEY = project_key(b"s" * 32, "shop")
+STOPPED = "0" * 31 + "1"  # the exchange that was stopped
+EARLIER, OTHER = "0" * 31 + "2", "0" * 31 + "3"
+
+
+def user(text):
+    return Message(Role.USER, text)
+
+
+def model(text):
+    return Message(Role.ASSISTANT, text, Channel.FINAL)
+
+
+def call(arguments, tool="delete"):
+    return Message(Role.ASSISTANT, arguments, Channel.COMMENTARY, tool, "c1")
+
+
+def result(text, tool="delete"):
+    return Message(Role.TOOL, text, tool=tool, call_id="c1")
+
+
+ASKED = user("Please tidy up the shared folder.")
+REPLY, GO_ON = model("It has 40 files. Which ones?"), user("Whichever you like.")
+SECOND, LAST = model("I would begin with the old ones."), user("Then do that, all of them.")
+OPENING = (ASKED,)
+TWO_TURNS = (ASKED, REPLY, GO_ON)
+THREE_TURNS = (*TWO_TURNS, SECOND, LAST)
+
+
+def known(messages, stopped, asker="user-1", by="user-1", key=KEY):
+    """By which kinds a request is known to go on with what was stopped."""
+    marks = set(marks_of_stop(History(tuple(stopped)), STOPPED, KEY, by))
+    places = evidence(History(tuple(messages)), key, asker)
+    return {mark.kind for place in places for mark in place.said if mark in marks}
+
+
+@pytest.mark.parametrize("stopped", [TWO_TURNS, THREE_TURNS])
+@pytest.mark.parametrize(
+    "more", [(), (user("Go on."),), (model("Sorry."), user("Go on."))], ids=["same", "more", "turn"]
+)
+def test_what_goes_on_with_every_word_of_it_is_known_whoever_asks(stopped, more):
+    assert Kind.PREFIX in known((*stopped, *more), stopped, asker="somebody else")
+
+
+def test_instructions_spacing_and_how_json_is_written_do_not_matter():
+    stopped = (ASKED, call('{"a": 1, "b": [2]}'), result("done"))
+    sent = (
+        Message(Role.SYSTEM, "Today is Monday."),
+        user("  Please tidy\nup the   shared folder. "),
+        Message(Role.ASSISTANT, "It wants it tidy.", Channel.ANALYSIS),
+        call('{"b":[2],"a":1}'),
+        result("done"),
+    )
+
+    assert Kind.PREFIX in known(sent, stopped)
+
+
+def test_words_of_the_model_are_one_text_however_they_are_cut():
+    cut = (
+        ASKED,
+        Message(Role.ASSISTANT, "It has 40 files.", Channel.COMMENTARY),
+        model("Which ones?"),
+    )
+
+    assert Kind.PREFIX in known((*cut, GO_ON), TWO_TURNS)
+
+
+def test_an_edited_last_reply_does_not_hide_it():
+    edited = (*TWO_TURNS, model("I would begin with the new ones."), LAST)
+
+    assert known(edited, THREE_TURNS, asker="somebody else") == {Kind.REPLY}
+
+
+def test_every_reply_edited_is_still_known_for_the_same_end_user():
+    edited = (ASKED, model("a"), GO_ON, model("b"), LAST)
+
+    assert known(edited, THREE_TURNS) == {Kind.TURNS}
+    assert known(edited, THREE_TURNS, asker="somebody else") == set()
+
+
+def test_turns_too_short_to_be_told_from_chance_prove_nothing():
+    stopped = (user("Hi"), model("Hello."), user("Go on"))
+
+    assert known((user("Hi"), model("Hey."), user("Go on")), stopped) == set()
+
+
+@pytest.mark.parametrize(
+    "fresh",
+    [
+        pytest.param((ASKED,), id="the same beginning"),
+        pytest.param((ASKED, model("Certainly."), LAST), id="another reply to it"),
+        pytest.param((ASKED, REPLY, user("None of them.")), id="the same reply, and another turn"),
+    ],
+)
+@pytest.mark.parametrize("stopped", [OPENING, TWO_TURNS, THREE_TURNS])
+def test_a_fresh_conversation_that_begins_alike_is_not_taken_for_it(fresh, stopped):
+    assert known(fresh, stopped) == set()
+
+
+def test_an_opening_is_known_where_the_caller_goes_on_without_a_reply():
+    sent = (ASKED, user("Why did you stop?"))
+
+    assert known(sent, OPENING) == {Kind.OPENING}
+    assert known(sent, OPENING, asker="somebody else") == set()
+
+
+def test_what_branches_off_before_the_last_reply_is_another_conversation():
+    assert known((ASKED, REPLY, user("Leave it.")), THREE_TURNS) == set()
+
+
+def test_another_project_has_other_marks():
+    assert known(TWO_TURNS, TWO_TURNS, key=project_key(b"s" * 32, "other")) == set()
+
+
+def test_a_reply_that_the_caller_has_begun_is_not_part_of_what_was_stopped():
+    assert Kind.PREFIX in known(TWO_TURNS, (*TWO_TURNS, model("Sure, I will")))
+
+
+def test_a_stop_is_known_by_its_own_ids_and_those_of_the_last_reply():
+    history = History(THREE_TURNS, ((1, OTHER), (3, EARLIER)))
+
+    marks = marks_of_stop(history, STOPPED, KEY, "user-1")
+
+    assert {mark.digest for mark in marks if mark.kind is Kind.ISSUED} == {
+        issued_digest(STOPPED),
+        issued_digest(EARLIER),
+    }
+
+
+def test_each_place_has_the_ids_of_the_reply_before_it():
+    history = History(THREE_TURNS, ((1, OTHER), (3, EARLIER)))
+
+    places = evidence(history, KEY, "user-1")
+
+    assert [place.issued for place in places] == [set(), {OTHER}, {EARLIER}]
+
+
+def test_ids_that_the_gateway_gives_out_are_known():
+    hexes = "0123456789abcdef" * 2
+    given = [f"call_{hexes}0001", f"rs_{hexes}0000", f"resp_{hexes}", f"req_{hexes}"]
+
+    assert list(issued_ids(*given)) == [hexes] * 4
+    assert list(issued_ids("call_1", f"call_{hexes}00", f"call_{hexes.upper()}0000", None, 7)) == []
+
+
+TEXTS = st.text(st.characters(), max_size=20)
+MESSAGES = st.lists(
+    st.one_of(
+        TEXTS.map(user),
+        TEXTS.map(model),
+        TEXTS.map(call),
+        TEXTS.map(result),
+        TEXTS.map(lambda text: Message(Role.DEVELOPER, text)),
+    ),
+    max_size=8,
+).map(tuple)
+
+
+@given(MESSAGES, MESSAGES)
+def test_whatever_follows_a_conversation_that_has_a_reply_it_is_known(begun, more):
+    stopped = (ASKED, *begun, REPLY, GO_ON)
+
+    assert Kind.PREFIX in known((*stopped, *more), stopped, asker="anybody")
+
+
+@given(MESSAGES)
+def test_a_conversation_with_another_first_word_is_never_taken_for_it(rest):
+    stopped = (ASKED, REPLY, *rest)
+    other = (replace(ASKED, text="Please leave the shared folder be."), REPLY, *rest)
+
+    assert known(other, stopped) == set()
