@@ -4,7 +4,10 @@ import json
 
 import openai
 import pytest
+from typer.testing import CliRunner
 
+from gateway.cli import app
+from gateway.types import Scope
 from tests.contract.live import DONE, call, final, thought
 from tests.contract.surfaces import SURFACES, WEATHER, Turn, ask
 
@@ -289,3 +292,46 @@ def test_another_project_may_say_the_same(gateway, surface):
     client.close()
 
     assert made.choices[0].message.content == "Hello there."
+
+
+def stopped_id(gateway, name):
+    turns = about(name)
+    answer, _ = stop(gateway, "chat", turns)
+    return turns, error_of(answer)["misalignment"]["review_target"]
+
+
+def test_a_reviewer_lists_stopped_conversations_and_lets_one_go_on(gateway):
+    turns, stop_id = stopped_id(gateway, "lifted")
+    root = "/v1/organization/stopped_conversations"
+    reviewer = {"authorization": f"Bearer {gateway.new_key(Scope.REVIEWER)}"}
+    caller = {"authorization": f"Bearer {gateway.new_key(Scope.CALLER)}"}
+
+    assert gateway.http.get(root, headers=caller).status_code == 403
+    assert gateway.http.post(f"{root}/{stop_id}/lift", headers=reviewer, json={}).status_code == 400
+    first = gateway.http.get(root, headers=reviewer, params={"limit": 1}).json()
+    lifted = gateway.http.post(
+        f"{root}/{stop_id}/lift", headers=reviewer, json={"reason": "a false alarm"}
+    )
+    again = gateway.http.post(f"{root}/{stop_id}/lift", headers=reviewer, json={"reason": "x"})
+
+    assert [each["id"] for each in first["data"]] == [stop_id]
+    assert first["has_more"]
+    assert lifted.json()["reason"] == "a false alarm"
+    assert again.status_code == 404
+    assert served(gateway, "chat", turns)
+
+
+def test_an_operator_lets_one_go_on_from_the_command_line(gateway, monkeypatch):
+    monkeypatch.setenv("OSTIARY_HOME", str(gateway.settings.home))
+    _, stop_id = stopped_id(gateway, "command line")
+
+    def run(*arguments):
+        done = CliRunner().invoke(app, ["conversation", *arguments, "--json"])
+        return done.exit_code, [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert run("show", stop_id)[0] == 1
+    assert stop_id in [row["id"] for row in run("list", "--project", "default")[1]]
+    status, [lifted] = run("lift", stop_id, "--reason", "a false alarm", "--as", "alice")
+    assert (status, lifted["lifted_by"]) == (0, "cli:alice")
+    assert run("lift", stop_id, "--reason", "again")[0] == 1
+    assert run("show", stop_id)[0] == 0
