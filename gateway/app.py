@@ -111,16 +111,9 @@ async def open_services(
         registry, policies = await _open_policies(settings, database, panel, ledger, stack)
         enforcement = Enforcement(database)
         stack.push_async_callback(enforcement.aclose)
-        vault = open_vault(settings, database)
-        await vault.check()
-        expiry = Expiry(database, settings.content_days, settings.reasoning_days)
-        expiry.start()
-        stack.push_async_callback(expiry.aclose)
-        stops = Stops(
-            database, read_or_create(keys / "conversations"), timedelta(days=settings.stop_days)
-        )
-        consequences = Consequences(stops)
-        stack.push_async_callback(consequences.aclose)
+        vault = await _open_vault(settings, database, stack)
+        consequences = _open_consequences(settings, database, stack)
+        pipeline = _pipeline(settings, model, panel, ledger, enforcement, vault)
         limits = open_limits(settings.redis_url)
         stack.push_async_callback(limits.aclose)
         yield Services(
@@ -131,14 +124,12 @@ async def open_services(
             identity=_open_identity(settings, database),
             limits=limits,
             enforcement=enforcement,
-            stops=stops,
+            stops=consequences.stops,
             vault=vault,
             policies=policies,
             registry=registry,
             panel=panel,
-            pipeline=replace(
-                _pipeline(settings, model, panel, ledger, enforcement, vault), follower=consequences
-            ),
+            pipeline=replace(pipeline, follower=consequences),
             sealer=Sealer(read_or_create(keys / "sealing")),
             metrics=metrics,
         )
@@ -183,6 +174,25 @@ async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitS
     await sweeper.start()
     stack.push_async_callback(sweeper.aclose)
     return ledger
+
+
+async def _open_vault(settings: Settings, database: Database, stack: AsyncExitStack) -> Vault:
+    vault = open_vault(settings, database)
+    await vault.check()
+    expiry = Expiry(database, settings.content_days, settings.reasoning_days)
+    expiry.start()
+    stack.push_async_callback(expiry.aclose)
+    return vault
+
+
+def _open_consequences(
+    settings: Settings, database: Database, stack: AsyncExitStack
+) -> Consequences:
+    secret = read_or_create(settings.home / "keys" / "conversations")
+    stops = Stops(database, secret, timedelta(days=settings.stop_days))
+    consequences = Consequences(stops)
+    stack.push_async_callback(consequences.aclose)
+    return consequences
 
 
 def _pipeline(
