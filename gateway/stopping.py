@@ -31,7 +31,6 @@ from gateway.errors import ConversationStopped
 from gateway.exchange import Exchange
 from gateway.memory import Memory
 from gateway.misalignment import STOPPED_MESSAGE, error_type_of, misalignment
-from gateway.store import entries
 from gateway.store import stops as store
 from gateway.store.entries import EntryRow
 from gateway.store.session import Database
@@ -171,7 +170,7 @@ class Stops:
         for place in places:
             alike = [found[mark.digest] for mark in place.said if mark.digest in found]
             # Ids of another exchange of ours say that this is another conversation.
-            if alike and not await entries.admitted(self.database, project, place.issued):
+            if alike and not await store.admitted(self.database, project, place.issued):
                 return min(alike, key=lambda pair: list(Kind).index(pair[0]))[1]
         return None
 

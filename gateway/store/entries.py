@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import NamedTuple, Protocol
@@ -323,18 +323,6 @@ async def present(database: Database, ids: Sequence[str]) -> set[str]:
     query = select(audit_entries.c.id).where(audit_entries.c.id.in_(ids))
     async with database.read() as connection:
         return set(await connection.scalars(query))
-
-
-async def admitted(database: Database, project: str, exchanges: Iterable[str]) -> set[str]:
-    """Return which of these exchanges, 32 hex digits each, are a project's in the log."""
-    asked = [f"req_{each}" for each in exchanges]
-    if not asked:
-        return set()
-    query = select(audit_entries.c.request_id).where(
-        audit_entries.c.request_id.in_(asked), audit_entries.c.project == project
-    )
-    async with database.read() as connection:
-        return {name for (name,) in await connection.execute(query.distinct())}
 
 
 async def ended(database: Database, request_ids: Sequence[str]) -> set[str]:

@@ -6,7 +6,7 @@ marks are digests: there is nothing to read in them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -121,6 +121,18 @@ async def matching(
         kind, digest = Kind(str(fields.pop("kind"))), fields.pop("digest")
         found[bytes(digest)] = kind, _stop(fields)
     return found
+
+
+async def admitted(database: Database, project: str, exchanges: Iterable[str]) -> set[str]:
+    """Return which of these exchanges, 32 hex digits each, are a project's in the log."""
+    asked = [f"req_{each}" for each in exchanges]
+    if not asked:
+        return set()
+    query = select(tables.audit_entries.c.request_id).where(
+        tables.audit_entries.c.request_id.in_(asked), tables.audit_entries.c.project == project
+    )
+    async with database.read() as connection:
+        return {name for (name,) in await connection.execute(query.distinct())}
 
 
 async def listed(database: Database, project: str | None, limit: int = 100) -> list[Stop]:
