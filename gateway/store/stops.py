@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
 
@@ -186,8 +187,8 @@ async def lift(
         return stop
 
 
-def _stop(fields: dict[str, object]) -> Stop:
+def _stop(fields: dict[str, Any]) -> Stop:
     for name in _MOMENTS:
         moment = fields[name]
-        fields[name] = None if moment is None else from_text(str(moment))
-    return Stop(**fields)  # type: ignore[arg-type]
+        fields[name] = moment and from_text(moment)
+    return Stop(**fields)
