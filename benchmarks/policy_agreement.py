@@ -3,8 +3,9 @@
     python -m benchmarks.policy_agreement [--count 100000] [--seed 1]
 
 Each policy meets one request, at each of the five stages: scopes, conditions, exceptions,
-canaries, bands, rungs, answers missing or in a language that nobody reads, redactors and
-shadows all come up. Prints what came up how often; exit status 1 at the first disagreement.
+canaries, bands, rungs, answers missing or in a language that nobody reads, redactors,
+shadows, calls and what happened before them all come up. Prints what came up how often; exit
+status 1 at the first disagreement.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from time import perf_counter
 from policies.circumstances import EVERYBODY
 from policies.types import Action, Decision, Mode, Policy, Stage
 from tests.unit.policies import obvious
-from tests.unit.policies.made_up import NOW, a_policy, a_world, circumstances, comparable, decided
+from tests.unit.policies.made_up import (
+    NOW,
+    a_policy,
+    a_trail,
+    a_world,
+    circumstances,
+    comparable,
+    decided,
+)
 
 
 def main() -> int:
@@ -35,8 +44,9 @@ def main() -> int:
         seen["policies"] += 1
         _count_policy(policy, seen)
         for stage in Stage:
-            decision = decided(policy, given, NOW, stage, world)
-            expected = obvious.decide(policy, given, NOW, stage, world)
+            trail = a_trail(chance, stage)
+            decision = decided(policy, given, NOW, stage, world, trail)
+            expected = obvious.decide(policy, given, NOW, stage, world, trail)
             if comparable(decision) != expected:
                 print(f"seed {seed}, {stage}: {comparable(decision)} and not {expected}")
                 return 1
@@ -51,6 +61,9 @@ def _count_policy(policy: Policy, seen: Counter[str]) -> None:
     seen["rules"] += len(policy.rules)
     seen["rules with a scope"] += sum(rule.scope != EVERYBODY for rule in policy.rules)
     seen["rules with a condition"] += sum(rule.when is not None for rule in policy.rules)
+    of_trail = [rule for rule in policy.rules if rule.when and rule.when.of_trail]
+    seen["rules on what happened before"] += len(of_trail)
+    seen["rules that ask nobody"] += sum(rule.factual for rule in policy.rules)
     seen["rules with judges"] += sum(bool(rule.rungs) for rule in policy.rules)
     seen["rules in a canary"] += sum(rule.mode is Mode.CANARY for rule in policy.rules)
     seen["exceptions"] += len(policy.exceptions)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from gateway.conversation import History
 from gateway.keeping import Keeping
 from gateway.passages import Course
+from gateway.steps import Steps
 from gateway.types import Outcome, Principal, Stopped
 from model_runner.types import Prompt, Usage
 from policies.circumstances import ANYBODY, Circumstances
@@ -40,6 +41,7 @@ class Exchange:
         history: The prompt's messages as they came, and the ids that came with them.
         stopped: By what the conversation was stopped, if it was.
         reason: A short reason code beside `outcome`: an error code, a rule id.
+        steps: What happens in it, for conditions that look at that.
     """
 
     id: str
@@ -63,3 +65,8 @@ class Exchange:
     usage: Usage | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    steps: Steps = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Note what happened before, if the policy looks at it."""
+        self.steps = Steps(self.prompt, self.policy)

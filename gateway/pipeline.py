@@ -228,6 +228,7 @@ class Pipeline:
 
     async def _judged(self, exchange: Exchange) -> AsyncGenerator[_Judged]:
         """Generate, and yield only what the policy lets out."""
+        exchange.steps.replying = True
         redactor = Redactor(exchange.prompt)
         exchange.course.begin(exchange.prompt)
         last: Delta | None = None  # the last passage
@@ -317,7 +318,8 @@ class Pipeline:
         self, exchange: Exchange, stage: Stage, passages: tuple[Passage, ...]
     ) -> Decision:
         assessment = await assess(self.panel, exchange.policy, stage, passages)
-        decision = evaluate(exchange.policy, stage, assessment, exchange.circumstances)
+        trail = exchange.steps.at(stage, assessment)
+        decision = evaluate(exchange.policy, stage, assessment, exchange.circumstances, trail)
         exchange.disclaimers += [
             text for text in decision.disclaimers if text not in exchange.disclaimers
         ]

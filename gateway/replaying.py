@@ -1,8 +1,9 @@
 """Reads recorded decisions and has them decided again: what flips, how often, by which rule.
 
 A decision is passed over, and counted as such, if the log does not hold what it was taken
-on: it was recorded before that was, it was too large for an entry, or the entry that says
-who answered is not at hand.
+on: it was recorded before that was, it was too large for an entry, the entry that says who
+answered is not at hand, or a rule determined it that looks at what happened before. Such
+rules of the policy are left out of the replay.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from policies.replay import Cast, Recorded, Replayer
 from policies.types import Action, Stage
 
 PANEL = "panel.recorded"
+OF_TRAIL = "by a rule on what happened before"
 NOT_RECORDED, CLIPPED, NOBODY = "recorded before answers were", "too large", "panel not at hand"
 
 _MOST_LISTED = 1000  # flips; more are counted only
@@ -126,6 +128,8 @@ class Replay:
             reason = _unfit(document, cast)
             if reason is not None or cast is None:
                 self.tally.passed_over[reason or NOBODY] += 1
+            elif not self._replayer.untold.isdisjoint(document["determining_rules"]):
+                self.tally.passed_over[OF_TRAIL] += 1
             else:
                 self._decide(document, cast)
         self.tally.remembered = self._replayer.remembered

@@ -158,6 +158,8 @@ class Reading:
 
 def read(rule: Rule, found: Found, assessment: Assessment) -> Reading:
     """Return what `rule` takes from everything that was answered."""
+    if rule.factual:
+        return Reading(score=1.0)
     everywhere = asked_everywhere(rule, assessment)
     if everywhere and not rule.rungs:
         whole = Reading()
@@ -247,6 +249,8 @@ def counts(rule: Rule, verdict: Verdict, assessment: Assessment) -> bool:
 
 def asked_everywhere(rule: Rule, assessment: Assessment) -> bool:
     """Return whether all that the rule relies on are asked about everything."""
+    if rule.factual:
+        return False  # its score is not theirs
     names = assessment.covered.get(rule.category)
     if not rule.classifiers or not names:
         return bool(names)

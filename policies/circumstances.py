@@ -68,11 +68,11 @@ class Scope:
     def covers(self, given: Circumstances) -> bool:
         """Return whether `given` is within the scope: every field has to agree."""
         return (
-            (self.projects is None or _names(self.projects, given.project))
-            and (self.tiers is None or _names(self.tiers, given.tier))
+            (self.projects is None or is_named(self.projects, given.project))
+            and (self.tiers is None or is_named(self.tiers, given.tier))
             and (self.age_groups is None or given.age_group in self.age_groups)
             and (self.endpoints is None or given.endpoint in self.endpoints)
-            and (self.models is None or _names(self.models, given.model))
+            and (self.models is None or is_named(self.models, given.model))
             and (self.locales is None or any(_speaks(tag, given.locale) for tag in self.locales))
         )
 
@@ -88,7 +88,8 @@ def language_tags(locale: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _names(patterns: tuple[str, ...], name: str) -> bool:
+def is_named(patterns: tuple[str, ...], name: str) -> bool:
+    """Return whether a name is one of `patterns`; `*` stands for any characters."""
     return any(
         pattern in ("*", name) or ("*" in pattern and fnmatchcase(name, _literal(pattern)))
         for pattern in patterns

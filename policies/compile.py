@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import rfc8785
 
+from policies.agent_compile import conduct
+from policies.agent_rules import UNLISTED, used_categories, written_entries
 from policies.bundle import Pin
-from policies.circumstances import EVERYBODY, AgeGroup, Circumstances, Scope
+from policies.circumstances import AgeGroup, Circumstances
 from policies.conditions import compile_condition
-from policies.document import Document
+from policies.document import Document, Path
 from policies.ladder import Ladder, Sanction, Step
-from policies.rule_schema import (
-    BandEntry,
-    Canary,
-    CircumstancesEntry,
-    MessageEntry,
-    PerStage,
-    RuleEntry,
-    ScopeEntry,
-    SpecialAction,
-)
+from policies.rule_parts import band_of, messages_of, resolved, scope_of, words_of
+from policies.rule_schema import Canary, CircumstancesEntry, Given, InlineTestEntry, RuleEntry
 from policies.schema import EnforcementEntry, ExceptionEntry, PolicyDocument
-from policies.testing import PolicyTest
+from policies.testing import Past, PastStep, PolicyTest
 from policies.types import (
     Action,
-    Band,
     Category,
     Mode,
     Policy,
@@ -37,9 +29,7 @@ from policies.types import (
     Rule,
     Rung,
     Stage,
-    Words,
 )
-from policies.words import BESIDE
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -66,38 +56,43 @@ def compile_policy(parsed: PolicyDocument, digest: str) -> Policy:
         id=parsed.metadata.id,
         version=parsed.metadata.version,
         digest=digest,
-        rules=tuple(_rule(entry, parsed) for entry in parsed.rules),
-        categories={
-            name: Category(name, entry.severity, entry.rationale, entry.clause)
-            for name, entry in parsed.categories.items()
-        },
+        rules=(*(_rule(entry, parsed) for entry in parsed.rules), *conduct(parsed)),
+        categories=_categories(parsed),
         exceptions=tuple(_exception(entry) for entry in parsed.exceptions),
         redactors={
             name: Redactor(frozenset(entry.types), entry.with_)
             for name, entry in parsed.redactors.items()
         },
-        disclaimers={name: _words(entry) for name, entry in parsed.disclaimers.items()},
+        disclaimers={name: words_of(entry) for name, entry in parsed.disclaimers.items()},
         ladders=_ladders(parsed.enforcement),
         effective_from=moment(effective.from_),
         effective_until=moment(effective.until),
         deadline_ms=defaults.deadline_ms,
         max_unscreened_chars=defaults.max_unscreened_chars,
         judge_deadline_ms=defaults.judge_deadline_ms,
-        on_unsupported_language=_resolved(
-            defaults.on_unsupported_language, _resolved(defaults.on_unavailable, {})
+        on_unsupported_language=resolved(
+            defaults.on_unsupported_language, resolved(defaults.on_unavailable, {})
         ),
     )
+
+
+def _categories(parsed: PolicyDocument) -> dict[str, Category]:
+    found = {
+        name: Category(name, entry.severity, entry.rationale, entry.clause)
+        for name, entry in parsed.categories.items()
+    }
+    return {**used_categories(parsed), **found}
 
 
 def compile_tests(parsed: PolicyDocument, document: Document) -> tuple[PolicyTest, ...]:
     """Return the inline tests of all rules, in file order."""
     tests = []
-    for number, rule in enumerate(parsed.rules):
-        for index, entry in enumerate(rule.tests):
-            line, column = document.place(("rules", number, "tests", index))
+    for path, rule, entries in tested(parsed):
+        for index, entry in enumerate(entries):
+            line, column = document.place((*path, "tests", index))
             test = PolicyTest(
                 name=entry.name,
-                rule=rule.id,
+                rule=rule,
                 stage=Stage(entry.given.stage),
                 expect=Action[entry.expect.upper()],
                 scores=entry.given.scores or {},
@@ -107,6 +102,7 @@ def compile_tests(parsed: PolicyDocument, document: Document) -> tuple[PolicyTes
                 text=entry.given.text,
                 circumstances=circumstances_of(entry.given.circumstances),
                 at=moment(entry.given.at),
+                past=_past(entry.given),
                 line=line,
                 column=column,
             )
@@ -114,18 +110,51 @@ def compile_tests(parsed: PolicyDocument, document: Document) -> tuple[PolicyTes
     return tuple(tests)
 
 
+def tested(parsed: PolicyDocument) -> Iterator[tuple[Path, str, Sequence[InlineTestEntry]]]:
+    """Yield every part that may have tests: where it stands, the rule's id, and the tests."""
+    for number, rule in enumerate(parsed.rules):
+        yield ("rules", number), rule.id, rule.tests
+    if parsed.tools is not None:
+        yield ("tools",), f"{parsed.tools.id}{UNLISTED}", parsed.tools.tests
+    for path, each in written_entries(parsed.tools, parsed.flows, parsed.limits):
+        yield path, each.id, each.tests
+
+
+def _past(given: Given) -> Past:
+    call = given.call
+    return Past(
+        steps=tuple(
+            PastStep(
+                tool=step.result_of or step.call_of or "",
+                is_call=step.call_of is not None,
+                scores=step.scores,
+                missing=frozenset(step.missing),
+                arguments=step.arguments,
+                chars=len(step.arguments) if step.chars is None else step.chars,
+                turns_ago=step.turns_ago,
+                new=step.new,
+                times=step.times,
+            )
+            for step in given.trajectory
+        ),
+        called=call.tool if call else None,
+        arguments=(call.arguments if call else None) or given.text or "{}",
+        reasoning_chars=given.reasoning_chars,
+    )
+
+
 def _rule(entry: RuleEntry, parsed: PolicyDocument) -> Rule:
-    on_unavailable = _resolved(entry.on_unavailable, _resolved(parsed.defaults.on_unavailable, {}))
+    on_unavailable = resolved(entry.on_unavailable, resolved(parsed.defaults.on_unavailable, {}))
     thresholds = entry.thresholds
     return Rule(
         id=entry.id,
         category=entry.category,
         stages=frozenset(Stage(stage) for stage in entry.stages),
-        bands=tuple(sorted((_band(each) for each in entry.bands), key=lambda band: -band.gte)),
+        bands=tuple(sorted((band_of(each) for each in entry.bands), key=lambda band: -band.gte)),
         on_unavailable=on_unavailable,
-        on_unsupported_language=_resolved(
+        on_unsupported_language=resolved(
             entry.on_unsupported_language,
-            _resolved(parsed.defaults.on_unsupported_language, on_unavailable),
+            resolved(parsed.defaults.on_unsupported_language, on_unavailable),
         ),
         classifiers=frozenset(name for name in entry.classifiers if name not in thresholds),
         rungs=tuple(
@@ -133,83 +162,14 @@ def _rule(entry: RuleEntry, parsed: PolicyDocument) -> Rule:
         ),
         mode=Mode.CANARY if isinstance(entry.mode, Canary) else Mode(entry.mode),
         canary_percent=entry.mode.canary if isinstance(entry.mode, Canary) else 100,
-        scope=_scope(entry.scope),
+        scope=scope_of(entry.scope),
         when=compile_condition(entry.when) if entry.when else None,
         locked=entry.locked,
         exemptible=entry.exemptible,
         origin=parsed.metadata.id,
         code=entry.code,
-        **_messages(entry.message),
+        **messages_of(entry.message),
     )
-
-
-def _resolved(
-    given: str | PerStage | None, fallback: Mapping[Stage, Action]
-) -> dict[Stage, Action]:
-    """Return what is given for each stage, where nothing is the fallback, and then block."""
-    own = _per_stage(given)
-    return {stage: own.get(stage, fallback.get(stage, Action.BLOCK)) for stage in Stage}
-
-
-def _per_stage(given: str | PerStage | None) -> Mapping[Stage, Action]:
-    if given is None:
-        return {}
-    if isinstance(given, str):
-        return dict.fromkeys(Stage, Action[given.upper()])
-    named = given.model_dump(exclude_none=True)
-    return {Stage(stage): Action[action.upper()] for stage, action in named.items()}
-
-
-def _band(entry: BandEntry) -> Band:
-    words = [action for action in entry.actions if isinstance(action, str)]
-    special = {
-        key: value
-        for action in entry.actions
-        if isinstance(action, SpecialAction)
-        for key, value in action.given.items()
-    }
-    main = [Action[word.upper()] for word in words if word not in BESIDE]
-    stop = "stop_conversation" in words
-    mildest = Action.BLOCK if stop else Action.FLAG
-    if "redact" in special:
-        main.append(Action.REDACT)
-    return Band(
-        gte=entry.gte,
-        action=main[0] if main else mildest,
-        strike="strike" in words,
-        escalate=special.get("escalate"),
-        redactor=special.get("redact"),
-        disclaimer=special.get("disclaim"),
-        stop=stop,
-        alert="alert" in words,
-    )
-
-
-def _messages(entry: MessageEntry) -> dict[str, Any]:
-    user, developer = _words(entry.user), _words(entry.developer)
-    return {
-        "user_message": user[""],
-        "developer_message": developer[""],
-        "user_messages": user,
-        "developer_messages": developer,
-    }
-
-
-def _words(given: str | Mapping[str, str]) -> Words:
-    """Return texts by language tag, in lower case; the default's tag is empty."""
-    if isinstance(given, str):
-        return {"": given}
-    named = {"" if tag == "default" else tag.casefold(): text for tag, text in given.items()}
-    return {"": "", **named}
-
-
-def _scope(entry: ScopeEntry) -> Scope:
-    scope = Scope(**{name: _tuple(value) for name, value in entry})
-    return EVERYBODY if scope == EVERYBODY else scope
-
-
-def _tuple(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(names)
 
 
 def circumstances_of(entry: CircumstancesEntry) -> Circumstances:
@@ -230,7 +190,7 @@ def _exception(entry: ExceptionEntry) -> PolicyException:
         action=Action[entry.action.upper()],
         since=instant(entry.from_),
         until=instant(entry.until),
-        scope=_scope(entry.scope),
+        scope=scope_of(entry.scope),
         reason=entry.reason,
         ticket=entry.ticket or "",
         approved_by=tuple(entry.approved_by),

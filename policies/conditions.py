@@ -9,7 +9,7 @@ nobody gave, is `None`: unknown, and never "false".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from cel_expr_python import cel
 
 from policies.circumstances import Circumstances
+from policies.trail import Trail, cel_types, pool
 
 MAX_CHARS = 2000
 
@@ -37,6 +38,7 @@ VARIABLES: Mapping[str, cel.Type] = {
     "stage": _TEXT,
     "score": cel.Type.DOUBLE,
     "scores": cel.Type.Map(_TEXT, cel.Type.DOUBLE),
+    **cel_types(),
 }
 
 
@@ -61,11 +63,19 @@ class Condition:
     Attributes:
         text: As it was written.
         uses: Which of `VARIABLES` it may look at.
+        of_call: Whether it looks at the call that is being made, so that it is about nothing
+            else.
     """
 
     text: str
     _program: Any = field(repr=False, compare=False)
     uses: tuple[str, ...] = field(repr=False, compare=False)
+    of_call: bool = field(default=False, repr=False, compare=False)
+
+    @property
+    def of_trail(self) -> bool:
+        """Whether it looks at what happened so far."""
+        return self.of_call or not _ON_TRAIL.isdisjoint(self.uses)
 
     def holds(self, facts: Mapping[str, object]) -> bool | None:
         """Return whether it holds, or None if that cannot be told.
@@ -100,7 +110,16 @@ def compile_condition(text: str) -> Condition:
     words = set(_WORD.findall(text))
     # By the last part of the name alone: one too many costs a little, and none is left out.
     uses = tuple(name for name in VARIABLES if name.rpartition(".")[2] in words)
-    return Condition(text, program, uses)
+    return Condition(text, program, uses, "call" in uses and _needs_call(text))
+
+
+def _needs_call(text: str) -> bool:
+    """Return whether a condition looks at `call`, and not at something of the same name."""
+    try:
+        _environment("call").compile(text)
+    except RuntimeError:
+        return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +143,30 @@ def assumed(text: str, answer: bool | None) -> Condition:
     return Condition(text, _Assumption(answer), ("score",))  # so that each rule asks its own
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Stands for a program that is not CEL."""
+
+    tell: Callable[[Trail], bool | None]
+
+    def eval(self, data: Mapping[str, object]) -> _Assumption:
+        trail = data.get("trail")
+        return _Assumption(self.tell(trail) if isinstance(trail, Trail) else None)
+
+
+def told(text: str, tell: Callable[[Trail], bool | None], *, of_call: bool) -> Condition:
+    """Return a condition on what happened so far that is told without CEL.
+
+    Args:
+        text: What it says, in words; two conditions with the same text are taken to be equal.
+        tell: Whether it holds, None if that cannot be told.
+        of_call: Whether it is about the call that is being made.
+    """
+    return Condition(text, _Told(tell), ("trail",), of_call)
+
+
 def facts_of(given: Circumstances) -> dict[str, object]:
-    """Return what holds for a whole exchange: all `VARIABLES` but the stage and the scores."""
+    """Return what holds for a whole exchange: those of `VARIABLES` that are of the request."""
     return {
         "user.strikes": given.strikes,
         "user.age_group": given.age_group.value,
@@ -141,8 +182,12 @@ def facts_of(given: Circumstances) -> dict[str, object]:
 
 
 @cache
-def _environment() -> cel.Env:
-    return cel.NewEnv(variables=VARIABLES)
+def _environment(*without: str) -> cel.Env:
+    known = {name: kind for name, kind in VARIABLES.items() if name not in without}
+    return cel.NewEnv(descriptor_pool=pool(), variables=known)
+
+
+_ON_TRAIL = frozenset({"trajectory", "trail"})
 
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from policies.declarations import Known, misdeclared, misused
+from policies.agent_checks import misconducted
+from policies.declarations import Known, misdeclared, misused, unknown_category
 from policies.document import Document, Path, Problem
 from policies.mistakes import suggestion
-from policies.rule_schema import BandEntry, Given, PerStage, RuleEntry, SpecialAction
+from policies.rule_schema import BandEntry, PerStage, RuleEntry, SpecialAction
 from policies.schema import PolicyDocument
+from policies.test_checks import About, mistested
 from policies.types import Action, Policy
 from policies.words import BESIDE
 
@@ -40,7 +42,7 @@ def contradictions(
             taken = f"rule id `{rule.id}` is taken by the rule in line {first_lines[rule.id]}"
             yield Problem(*document.place((*path, "id")), taken)
         first_lines.setdefault(rule.id, document.place(path)[0])
-        yield from _unknown_category(rule.category, known, document, (*path, "category"))
+        yield from unknown_category(rule.category, known, document, (*path, "category"))
         yield from misused(rule, document, path, known)
         yield from _repeated(rule.stages, document, (*path, "stages"))
         yield from _repeated(rule.classifiers, document, (*path, "classifiers"))
@@ -48,16 +50,9 @@ def contradictions(
         for key in _FALLBACKS:
             yield from _blind_redaction(getattr(rule, key), document, (*path, key))
         yield from _bands(rule.bands, document, (*path, "bands"))
-        yield from _tests(rule, known, document, (*path, "tests"))
-
-
-def _unknown_category(
-    category: str, known: Known, document: Document, path: Path
-) -> Iterator[Problem]:
-    if category not in known.categories:
-        place = document.place(path, of_key=category == path[-1])
-        hint = suggestion(category, known.categories)
-        yield Problem(*place, f"unknown category `{category[:80]}`{hint}")
+        about = About(rule.stages, rule.thresholds)
+        yield from mistested(rule.tests, about, known, document, (*path, "tests"))
+    yield from misconducted(parsed, document, known)
 
 
 def _repeated(words: Sequence[str], document: Document, path: Path) -> Iterator[Problem]:
@@ -140,29 +135,3 @@ def _main_actions(band: BandEntry) -> list[str]:
     words = [word for word in band.actions if isinstance(word, str) and word not in BESIDE]
     named = [each for each in band.actions if isinstance(each, SpecialAction) and each.redact]
     return [*words, *("redact" for _ in named)]
-
-
-def _tests(rule: RuleEntry, known: Known, document: Document, path: Path) -> Iterator[Problem]:
-    for index, test in enumerate(rule.tests):
-        given = (*path, index, "given")
-        yield from _given(test.given, rule, document, given)
-        if test.given.stage not in rule.stages:
-            message = f"the rule does not apply at stage `{test.given.stage}`"
-            yield Problem(*document.place((*given, "stage")), message)
-        for category in test.given.scores or {}:
-            yield from _unknown_category(category, known, document, (*given, "scores", category))
-        for key in ("missing", "unsupported"):
-            for number, category in enumerate(getattr(test.given, key)):
-                yield from _unknown_category(category, known, document, (*given, key, number))
-
-
-def _given(given: Given, rule: RuleEntry, document: Document, path: Path) -> Iterator[Problem]:
-    answers = given.scores is not None or given.missing or given.unsupported or given.rungs
-    if (given.text is None) != bool(answers):
-        message = "a test gives either `text`, or `scores`, `missing`, `unsupported` and `rungs`"
-        yield Problem(*document.place(path), message)
-    for name in given.rungs:
-        if name not in rule.thresholds:
-            place = document.place((*path, "rungs", name), of_key=True)
-            hint = suggestion(name, rule.thresholds)
-            yield Problem(*place, f"`{name}` is not asked in doubt by the rule{hint}")

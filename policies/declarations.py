@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from policies.agent_rules import exemptible_in, used_categories
 from policies.compile import instant
 from policies.conditions import VARIABLES, ConditionError, compile_condition
 from policies.document import Document, Path, Problem
@@ -42,18 +43,33 @@ class Known:
     @classmethod
     def of(cls, parsed: PolicyDocument, included: Sequence[Policy]) -> Known:
         """Return what `parsed` may name."""
+        own = {rule.id: rule.exemptible for rule in parsed.rules} | exemptible_in(parsed)
         inherited = {rule.id: rule.exemptible for policy in included for rule in policy.rules}
         return cls(
-            {*parsed.categories, *(name for policy in included for name in policy.categories)},
-            {**inherited, **{rule.id: rule.exemptible for rule in parsed.rules}},
+            {
+                *parsed.categories,
+                *used_categories(parsed),
+                *(name for policy in included for name in policy.categories),
+            },
+            {**inherited, **own},
             {*parsed.redactors, *(name for policy in included for name in policy.redactors)},
             {*parsed.disclaimers, *(name for policy in included for name in policy.disclaimers)},
         )
 
 
+def unknown_category(
+    category: str, known: Known, document: Document, path: Path
+) -> Iterator[Problem]:
+    """Yield that there is no such category, if there is none."""
+    if category not in known.categories:
+        place = document.place(path, of_key=category == path[-1])
+        hint = suggestion(category, known.categories)
+        yield Problem(*place, f"unknown category `{category[:80]}`{hint}")
+
+
 def misdeclared(parsed: PolicyDocument, document: Document, known: Known) -> Iterator[Problem]:
     """Yield the mistakes in the sections beside the rules."""
-    if not parsed.rules and not parsed.includes:
+    if not (parsed.rules or parsed.includes or exemptible_in(parsed)):
         yield Problem(1, 1, "a policy needs a rule, or a policy that it includes")
     effective = parsed.metadata.effective
     path: Path = ("metadata", "effective")
@@ -71,7 +87,7 @@ def misdeclared(parsed: PolicyDocument, document: Document, known: Known) -> Ite
 def misused(rule: RuleEntry, document: Document, path: Path, known: Known) -> Iterator[Problem]:
     """Yield the mistakes in what a rule says of names, languages, moments and conditions."""
     if rule.when is not None:
-        yield from _condition(rule.when, document.place((*path, "when")))
+        yield from _condition(rule.when, document.place((*path, "when")), rule.stages)
     for audience in ("user", "developer"):
         words = getattr(rule.message, audience)
         yield from _words(words, document, (*path, "message", audience))
@@ -101,9 +117,13 @@ def _special(
             yield Problem(*place, f"unknown {noun} `{name}`{suggestion(name, names)}")
 
 
-def _condition(text: str, place: tuple[int, int]) -> Iterator[Problem]:
+def _condition(text: str, place: tuple[int, int], stages: Collection[str]) -> Iterator[Problem]:
     try:
-        compile_condition(text)
+        if compile_condition(text).of_call and set(stages) != {"tool_call"}:
+            message = (
+                "`when`: a `call` is made at `tool_call`; the rule has to watch that stage alone"
+            )
+            yield Problem(*place, message)
     except ConditionError as error:
         hint = suggestion(error.name, VARIABLES) if error.name else ""
         at = f" at character {error.offset + 1}" if error.offset else ""

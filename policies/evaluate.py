@@ -7,7 +7,8 @@ reason), unless an answer that did come calls for more. Which answer counts is
 `policies.cascade`'s business.
 
 A rule's own condition is asked only where the rule would do something, and decides whether
-it does. If it cannot be told, that is a missing answer too.
+it does. If it cannot be told, that is a missing answer too. One that looks at the call that
+is being made is about nothing else: elsewhere its rule is not there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from policies.cascade import (
 from policies.circumstances import ANYBODY, Circumstances
 from policies.conditions import Condition, facts_of
 from policies.effects import CONDITION, STOPPED, effective
+from policies.trail import NOTHING_YET, Trail, facts_of_trail
 from policies.types import (
     Action,
     Band,
@@ -49,7 +51,11 @@ Outcome = tuple[Rule, RuleOutcome]
 
 
 def evaluate(
-    policy: Policy, stage: Stage, assessment: Assessment, given: Circumstances = ANYBODY
+    policy: Policy,
+    stage: Stage,
+    assessment: Assessment,
+    given: Circumstances = ANYBODY,
+    trail: Trail = NOTHING_YET,
 ) -> Decision:
     """Decide what `policy` says at `stage` about what the classifiers answered.
 
@@ -59,13 +65,15 @@ def evaluate(
         stage: Where the passages stand; rules of other stages are ignored.
         assessment: Verdicts in any order; a category that no rule mentions is ignored.
         given: What conditions may look at.
+        trail: What happened so far, for conditions too.
 
     Returns:
         The strictest action among enforced rules, and who called for it in policy order.
     """
     found = by_category(assessment)
     scores, unscored = _scores(found, assessment)
-    outcomes = list(_outcomes(policy, stage, found, assessment, given))
+    asking = _Asking(given, trail, stage, found, assessment)
+    outcomes = list(_outcomes(policy, stage, asking))
     enforced = [pair for pair in outcomes if not pair[1].shadow]
     action = max((outcome.action for _, outcome in enforced), default=Action.ALLOW)
     called = [pair for pair in enforced if pair[1].action is action and action > Action.ALLOW]
@@ -96,18 +104,18 @@ def evaluate(
     )
 
 
-def _outcomes(
-    policy: Policy, stage: Stage, found: Found, assessment: Assessment, given: Circumstances
-) -> Iterator[Outcome]:
+def _outcomes(policy: Policy, stage: Stage, asking: _Asking) -> Iterator[Outcome]:
     """Yield what each rule of the stage calls for, if it calls for anything."""
+    found, assessment = asking.found, asking.assessment
     highest = {category: _highest(pairs) for category, pairs in found.items()}
     readings: dict[object, Reading] = {}  # rules that listen to the same answers read them once
-    asking = _Asking(given, stage, found, assessment)
     for rule in policy.rules_at[stage]:
         # The usual case: everyone was asked, and nobody said enough for this rule.
         if highest.get(rule.category, 0.0) < rule.least and asked_everywhere(rule, assessment):
             continue
-        heard = (rule.category, rule.classifiers, rule.rungs)
+        if rule.when is not None and rule.when.of_call and asking.trail.call is None:
+            continue
+        heard = (rule.category, rule.classifiers, rule.rungs, rule.factual)
         reading = readings.get(heard)
         if reading is None:
             reading = readings[heard] = read(rule, found, assessment)
@@ -164,18 +172,25 @@ class _Asking:
     """Asks the conditions of the rules at one stage; each once, if it is the same for all."""
 
     def __init__(
-        self, given: Circumstances, stage: Stage, found: Found, assessment: Assessment
+        self,
+        given: Circumstances,
+        trail: Trail,
+        stage: Stage,
+        found: Found,
+        assessment: Assessment,
     ) -> None:
-        self._asked = given, stage, found, assessment
+        self.trail, self.found, self.assessment = trail, found, assessment
+        self._given, self._stage = given, stage
         self._facts: dict[str, object] = {}
         self._answers: dict[str, bool | None] = {}
 
     def of(self, when: Condition, outcome: RuleOutcome) -> bool | None:
         """Return whether a condition holds for a rule, None if that cannot be told."""
         if not self._facts:
-            given, stage, found, assessment = self._asked
-            self._facts = {**facts_of(given), "stage": stage.value}
-            self._facts["scores"] = _read_by_all(found, assessment)
+            self._facts = {**facts_of(self._given), "stage": self._stage.value}
+            self._facts["scores"] = _read_by_all(self.found, self.assessment)
+        if when.of_trail and "trajectory" not in self._facts:
+            self._facts.update(facts_of_trail(self.trail))
         if "score" in when.uses:  # its own, so another one for each rule
             own = {} if outcome.missing else {"score": outcome.score}
             return when.holds({**self._facts, **own})

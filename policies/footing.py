@@ -50,6 +50,8 @@ def footings(
     """
     found = []
     for rule in policy.rules:
+        if rule.factual:
+            continue
         readers = covered.get(rule.category, frozenset())
         judges = on_request.get(rule.category, frozenset())
         footing = _footing(rule, readers, (readers | judges) - down)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
+from policies.agent_findings import in_conduct, looked_at
 from policies.bundle import Lock
 from policies.circumstances import EVERYBODY
 from policies.document import Path, Position
@@ -45,6 +46,7 @@ def lint(
         findings += _messages(rule, file.document.place(path))
         findings += _not_enforced(rule, file.document.place(path))
         findings += _rungs(rule, file.document.place((*path, "escalate_at")))
+    findings += in_conduct(file)
     findings += _overlaps(file)
     findings += _categories(file)
     return tuple(sorted(findings))
@@ -148,7 +150,7 @@ def _meant(rule: Rule) -> Rule:
 
 
 def _categories(file: PolicyFile) -> Iterator[Finding]:
-    watched = {rule.category for rule in file.policy.rules}
+    watched = {rule.category for rule in file.policy.rules} | looked_at(file)
     for name in file.document.value.get("categories", ()):
         category = file.policy.categories[name]
         place = file.document.place(("categories", name), of_key=True)

@@ -30,6 +30,8 @@ def _loosened(old: Rule, new: Rule) -> Iterator[str]:
     yield from _conditions(old, new)
     if new.classifiers != old.classifiers or new.rungs != old.rungs:
         yield "it listens to other classifiers"
+    if new.factual != old.factual:
+        yield "it asks classifiers, or asks none, where the locked one does not"
     if new.exemptible and not old.exemptible:
         yield "exceptions may touch it"
     yield from _fallbacks(old, new)

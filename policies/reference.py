@@ -19,6 +19,7 @@ from policies.attachments import AttachmentsDocument
 from policies.conditions import VARIABLES
 from policies.rule_schema import EscalateAt, OnUnavailable, RuleMode, Words
 from policies.schema import PolicyDocument
+from policies.trail import STEP_FIELDS, TRAJECTORY_FIELDS
 from policies.words import Part
 
 _HEAD = """\
@@ -46,6 +47,8 @@ _VARIABLES = {
     "stage": "where the rule watches just now",
     "score": "the score that counts for this rule; unknown without one",
     "scores": "by category; unknown for what nobody could score, so ask `in` first",
+    "trajectory": "what happened so far; [its fields](#what-happened-so-far)",
+    "call": "the call that is made, a step; there at stage `tool_call` alone",
 }
 
 # What has two spellings, in words.
@@ -74,10 +77,34 @@ def reference() -> str:
     lines.append("## What a condition may look at\n")
     lines.append("| name | type | what |\n|---|---|---|")
     lines += [
-        f"| `{name}` | {str(kind.name()).lower()} | {_VARIABLES[name]} |"
-        for name, kind in VARIABLES.items()
+        f"| `{name}` | {_type(kind)} | {_VARIABLES[name]} |" for name, kind in VARIABLES.items()
+    ]
+    lines += [
+        f"\n## What happened so far\n\n{_TRAJECTORY}",
+        "| `trajectory.` | type | what |\n|---|---|---|",
+        *(f"| `{name}` | {_FIELDS[kind]} | {said} |" for name, kind, said in TRAJECTORY_FIELDS),
+        "\n| a step's | type | what |\n|---|---|---|",
+        *(f"| `{name}` | {_FIELDS[kind]} | {said} |" for name, kind, said in STEP_FIELDS),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _type(kind: Any) -> str:  # noqa: ANN401 - the library ships no types
+    return str(kind.name()).lower().removeprefix("ostiary.")
+
+
+_FIELDS = {
+    "STRING": "string",
+    "INT64": "int",
+    "BOOL": "bool",
+    "MAP": "map<string, double>",
+    "STEPS": "list of steps",
+}
+_TRAJECTORY = """\
+In the history that was sent again and in the reply so far. In a rule whose condition looks at
+`call`, only calls that the model makes now are judged: those of the history were judged when
+they were made.
+"""
 
 
 def _section(path: str, part: type[Part]) -> Iterator[str]:

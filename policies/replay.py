@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from classifiers.types import Assessment, Passage, Verdict
@@ -150,10 +150,13 @@ class Replayer:
     Attributes:
         policy: As it was loaded: not narrowed to anybody.
         remembered: How many decisions were like an earlier one.
+        untold: The rules that look at what happened before: the log does not hold that, so
+            they are left out.
     """
 
     policy: Policy
     remembered: int = 0
+    untold: frozenset[str] = field(init=False)
     _steps: dict[str, list[float]] = field(init=False)
     _exact: frozenset[str] | None = field(init=False)  # categories; None stands for all
     _edges: list[datetime] = field(init=False)
@@ -165,6 +168,11 @@ class Replayer:
 
     def __post_init__(self) -> None:
         """Note what the policy looks at: nothing else tells two decisions apart."""
+        of_trail = [rule for rule in self.policy.rules if rule.when and rule.when.of_trail]
+        self.untold = frozenset(rule.id for rule in of_trail)
+        if of_trail:
+            told = tuple(rule for rule in self.policy.rules if rule.id not in self.untold)
+            self.policy = replace(self.policy, rules=told)
         rules = self.policy.rules
         steps: dict[str, set[float]] = {}
         for rule in rules:

@@ -25,6 +25,7 @@ from policies.words import (
     RuleId,
     StageName,
     Text,
+    ToolName,
 )
 
 
@@ -174,6 +175,38 @@ class CircumstancesEntry(Part):
     """How many strikes count."""
 
 
+class StepEntry(Part):
+    """Something that happened before, in a test: a result, or a call."""
+
+    result_of: ToolName | None = None
+    """A result of this function."""
+    call_of: ToolName | None = None
+    """Instead: a call of this function."""
+    scores: dict[str, Probability] = {}
+    """What the classifiers answered, by category; what is not listed scored 0."""
+    missing: list[str] = []
+    """Categories that nobody could score."""
+    arguments: str = ""
+    """Of the call, in JSON."""
+    chars: Annotated[int, Field(ge=0)] | None = None
+    """How long it is; without it, as long as the arguments."""
+    turns_ago: Annotated[int, Field(ge=0)] = 0
+    """How many messages of the user came after it."""
+    new: bool = False
+    """Whether it is of this reply."""
+    times: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """How often it happened."""
+
+
+class CallEntry(Part):
+    """The call that the model makes in a test."""
+
+    tool: ToolName
+    """The function."""
+    arguments: Annotated[str, Field(max_length=20_000)] | None = None
+    """In JSON; without it, the `text`, or else none."""
+
+
 class Given(Part):
     """What an inline test starts from: scores, or a text for the classifiers to score."""
 
@@ -193,6 +226,12 @@ class Given(Part):
     """What the judges of the rule answer; `null` is no answer."""
     text: Annotated[str, Field(max_length=20_000)] | None = None
     """A text for the real classifiers, instead of scores."""
+    call: CallEntry | None = None
+    """The call that is made, at stage `tool_call`; without it, one of the history is judged."""
+    trajectory: Annotated[list[StepEntry], Field(max_length=1000)] = []
+    """What happened before, oldest first."""
+    reasoning_chars: Annotated[int, Field(ge=0)] = 0
+    """How long the model has thought in this reply."""
 
 
 class InlineTestEntry(Part):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from policies.agent_schema import FlowEntry, LimitEntry, ToolsEntry
 from policies.rule_schema import OnUnavailable, RuleEntry, ScopeEntry, Words
 from policies.words import (
     ActionName,
@@ -187,6 +188,12 @@ class PolicyDocument(Part):
     `default`."""
     rules: Annotated[list[RuleEntry], Field(max_length=1000)] = []
     """What is watched, and what is done. Their order never matters."""
+    tools: ToolsEntry | None = None
+    """Which functions the model may call, and with which arguments."""
+    flows: Annotated[list[FlowEntry], Field(max_length=200)] = []
+    """What may not be called after what."""
+    limits: Annotated[list[LimitEntry], Field(max_length=200)] = []
+    """How much an agent may do."""
     exceptions: Annotated[list[ExceptionEntry], Field(max_length=1000)] = []
     """What is let off, for whom and until when."""
     enforcement: EnforcementEntry | None = None

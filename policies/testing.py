@@ -8,15 +8,17 @@ the classifiers, which a caller that wants text judged passes in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 
 from classifiers.types import UNSUPPORTED_LANGUAGE, Assessment, Passage, Source, Verdict
 from policies.apply import apply
 from policies.cascade import Panel, assess
 from policies.circumstances import ANYBODY, Circumstances
 from policies.evaluate import evaluate
+from policies.trail import Step, Trail, digest_of, scores_of
 from policies.types import Action, Decision, Policy, Stage
 
 Judge = Callable[[Policy, Stage, Passage], Awaitable[Assessment]]
@@ -36,6 +38,68 @@ SOURCE_AT = {
 
 
 @dataclass(frozen=True, slots=True)
+class PastStep:
+    """A call or a result that happened before, in a test; see `policies.rule_schema`."""
+
+    tool: str
+    is_call: bool
+    scores: Mapping[str, float] = field(default_factory=dict)
+    missing: frozenset[str] = frozenset()
+    arguments: str = ""
+    chars: int = 0
+    turns_ago: int = 0
+    new: bool = False
+    times: int = 1
+
+    def steps(self, categories: Iterable[str]) -> tuple[Step, ...]:
+        """Return it as conditions see it; it scored 0 in what it does not speak of."""
+        scores = {**dict.fromkeys(categories, 0.0), **self.scores}
+        known = {name: score for name, score in scores.items() if name not in self.missing}
+        digest = digest_of(self.tool, self.arguments) if self.is_call else ""
+        step = Step(self.tool, self.chars, self.turns_ago, self.new, digest, known)
+        return (step,) * self.times
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What happened before the moment that a test plays at, and the call that is made.
+
+    Attributes:
+        steps: Oldest first.
+        called: The function that is called just now, or None.
+        arguments: Of that call.
+        reasoning_chars: How long the model has thought.
+    """
+
+    steps: tuple[PastStep, ...] = ()
+    called: str | None = None
+    arguments: str = "{}"
+    reasoning_chars: int = 0
+
+    def trail(self, categories: Collection[str], assessment: Assessment) -> Trail:
+        """Return it as conditions see it.
+
+        Args:
+            categories: Those that were asked about.
+            assessment: What was said of the call.
+        """
+        results = [each.steps(categories) for each in self.steps if not each.is_call]
+        calls = [each.steps(categories) for each in self.steps if each.is_call]
+        call = None
+        if self.called is not None:
+            digest = digest_of(self.called, self.arguments)
+            scores = scores_of(assessment, 0)
+            call = Step(self.called, len(self.arguments), 0, True, digest, scores)
+        arguments = self.arguments if call else ""
+        return Trail(
+            tuple(chain(*results)), tuple(chain(*calls)), self.reasoning_chars, call, arguments
+        )
+
+
+NO_PAST = Past()
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyTest:
     """An inline test: what the policy must decide.
 
@@ -51,6 +115,7 @@ class PolicyTest:
         text: What the classifiers are to judge instead, or None.
         circumstances: Who asks, and through what.
         at: The moment it plays at, or None for one at which no exception is in force.
+        past: What happened before.
         line: Where it stands in the file, from 1.
         column: Likewise.
     """
@@ -66,6 +131,7 @@ class PolicyTest:
     text: str | None = None
     circumstances: Circumstances = ANYBODY
     at: datetime | None = None
+    past: Past = NO_PAST
     line: int = 1
     column: int = 1
 
@@ -133,7 +199,7 @@ async def run_text_tests(
     outcomes = []
     for test in tests:
         if test.text is not None:
-            passage = Passage(SOURCE_AT[test.stage], test.text)
+            passage = Passage(SOURCE_AT[test.stage], test.text, tool=test.past.called)
             assessment = await judge(_applied(policy, test), test.stage, passage)
             outcomes.append(_outcome(policy, test, assessment))
     return tuple(outcomes)
@@ -144,7 +210,9 @@ def _applied(policy: Policy, test: PolicyTest) -> Policy:
 
 
 def _outcome(policy: Policy, test: PolicyTest, assessment: Assessment) -> InlineOutcome:
-    decision = evaluate(_applied(policy, test), test.stage, assessment, test.circumstances)
+    trail = test.past.trail(policy.categories, assessment)
+    applied = _applied(policy, test)
+    decision = evaluate(applied, test.stage, assessment, test.circumstances, trail)
     own = (outcome.action for outcome in decision.outcomes if outcome.rule == test.rule)
     action = max(decision.action, *own, Action.ALLOW)
     silent = any(
@@ -159,7 +227,7 @@ def _assessment(policy: Policy, test: PolicyTest) -> Assessment:
     Judges too: all are asked, and what the policy makes of it is the same as if they were
     asked in turn. They answer as everybody does, unless the test says otherwise.
     """
-    own = next(rule.category for rule in policy.rules if rule.id == test.rule)
+    own = next((rule.category for rule in policy.rules if rule.id == test.rule), "")
     always = {name for rule in policy.rules for name in rule.classifiers} | {"test"}
     judges = {rung.classifier for rule in policy.rules for rung in rule.rungs} - always
     answers = {

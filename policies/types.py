@@ -131,6 +131,8 @@ class Rule:
         canary_percent: For which share of the end users a CANARY acts, 0 to 100.
         scope: For whom; see `policies.apply`.
         when: A further condition on the request, or None.
+        factual: Whether the condition alone decides: nobody is asked, and the score is 1
+            where it holds.
         locked: Whether a policy that includes this one may only tighten it.
         exemptible: Whether an exception may make it milder.
         exception: The id of the exception that does so for this exchange, or None.
@@ -155,6 +157,7 @@ class Rule:
     canary_percent: int = 100
     scope: Scope = EVERYBODY
     when: Condition | None = None
+    factual: bool = False
     locked: bool = False
     exemptible: bool = True
     exception: str | None = None

@@ -29,6 +29,7 @@ Span = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[mhd]$")]  # minutes, hour
 Pattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9*][A-Za-z0-9._:/@*-]{0,127}$")]
 Patterns = Annotated[list[Pattern], Field(min_length=1, max_length=200)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 LanguageTag = Annotated[str, Field(pattern=r"^(default|[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3})$")]
 # `default` is no language that somebody speaks: seven letters are for nobody, so it is refused.
 Locale = Annotated[str, Field(pattern=r"^(\*|[A-Za-z]{2,6}(-[A-Za-z0-9]{1,8}){0,3})$")]

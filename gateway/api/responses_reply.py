@@ -171,6 +171,7 @@ class ResponsesWriter:
         decision = refusal.decision
         self._response["ostiary"] = {
             "decision_id": refusal.decision_id,
+            "code": decision.code,
             "policy": decision.policy_id,
             "rules": list(decision.determining_rules),
         }

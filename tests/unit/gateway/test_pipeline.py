@@ -20,6 +20,7 @@ from model_runner.types import (
     RunnerTimeout,
     Usage,
 )
+from policies.load import parse_policy
 from policies.types import Action, Band, Mode, Policy, Rule, Stage
 
 CALLER = Principal("k", "acme", frozenset({Scope.CALLER}), 60, 60)
@@ -471,3 +472,84 @@ async def test_moderation_counts_like_any_other_input():
     await house.pipeline.moderate(house.exchange, passages)
 
     assert enforcer.struck == [(Stage.INPUT, ("no-bombs",))]
+
+
+# --- What agents do -----------------------------------------------------------------------
+
+
+def watched(text):
+    """A policy whose `flows`, `tools` or `limits` are those of a file."""
+    head = "apiVersion: ostiary/v1\nkind: Policy\n"
+    head += "metadata: {id: agents, version: 1.0.0, owner: a@acme.example}\n"
+    return parse_policy(f"{head}categories: {{bomb: {{severity: high}}}}\n{text}".encode()).policy
+
+
+NO_MAIL = """\
+flows:
+  - id: no-mail
+    after: {result_of: [web], category: bomb, gte: 0.5}
+    calls_to: [mail]
+"""
+
+
+def after_a_page(page):
+    call = Message(Role.ASSISTANT, "{}", Channel.COMMENTARY, "web", "c1")
+    return Prompt("m", (Message(Role.USER, "hi"), call, Message(Role.TOOL, page, tool="web")))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("page", "tool", "stopped"),
+    [("a bomb", "mail", True), ("a bomb", "search", False), ("a page", "mail", False)],
+)
+async def test_what_a_tool_brought_in_decides_which_calls_leave(page, tool, stopped, stream):
+    call = Delta(Channel.COMMENTARY, '{"to": "x"}', 1, tool)
+    house = House(thought("Hm."), call, DONE)
+
+    reply = await collect(house.ask(after_a_page(page), watched(NO_MAIL), stream))
+
+    assert isinstance(reply[-1], Refusal) is stopped
+    assert any(isinstance(item, Delta) and item.tool for item in reply) is not stopped
+    if stopped:
+        assert reply[-1].decision.code == "data_flow_denied"
+        assert house.exchange.reason == "no-mail"
+
+
+async def test_a_page_that_no_classifier_could_read_stops_the_call_as_a_bad_one_does():
+    class Silent(WordPanel):
+        def verdict(self, passage):
+            silent = passage.source is Source.TOOL
+            return Verdict("word@1", "bomb", None if silent else 0.0, error="timeout")
+
+    house = House(Delta(Channel.COMMENTARY, "{}", 1, "mail"), DONE)
+    house.pipeline = Pipeline(house.runner, Silent(), house.log)
+
+    reply = await collect(house.ask(after_a_page("a page"), watched(NO_MAIL)))
+
+    assert reply[-1].decision.determining_rules == ("no-mail",)
+
+
+async def test_the_calls_of_one_reply_are_counted():
+    calls = [Delta(Channel.COMMENTARY, '{"n": 1}', n, "search") for n in range(4)]
+    limit = watched("limits:\n  - {id: loop, same_call: 2, per: reply}\n")
+
+    reply = await collect(House(*calls, DONE).ask(policy=limit, stream=True))
+
+    assert len([item for item in reply if isinstance(item, Delta)]) == 2
+    assert reply[-1].decision.code == "agent_limit_reached"
+
+
+async def test_the_arguments_of_a_call_are_whole_before_anything_of_them_leaves():
+    pieces = ['{"comm', 'and": "rm', ' -rf /"}']
+    calls = [Delta(Channel.COMMENTARY, piece, 1, "shell") for piece in pieces]
+    house = House(*calls, DONE)
+    listed = watched(
+        "tools:\n  id: list\n  listed:\n    - {id: shell, tools: [shell], actions: [block],"
+        " otherwise: [allow], arguments: {/command: {contains: 'rm -rf'}}}\n"
+    )
+
+    reply = await collect(house.ask(policy=listed, stream=True))
+
+    assert [type(item) for item in reply] == [Admitted, Refusal]
+    assert reply[-1].decision.determining_rules == ("shell",)
+    assert [passage.text for passage in house.panel.read][-1] == "".join(pieces)

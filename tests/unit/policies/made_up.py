@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -13,6 +14,7 @@ from policies.conditions import compile_condition
 from policies.effects import effective, stopping
 from policies.evaluate import evaluate
 from policies.testing import SOURCE_AT
+from policies.trail import NOTHING_YET, Step, Trail
 from policies.types import (
     Action,
     Band,
@@ -24,7 +26,7 @@ from policies.types import (
     Rung,
     Stage,
 )
-from tests.unit.policies.obvious import CONDITIONS, UNSUPPORTED, Found, Said, World
+from tests.unit.policies.obvious import CONDITIONS, OF_CALLS, UNSUPPORTED, Found, Said, World
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 CATEGORIES = "abcd"  # `d` is one that hardly anybody answers for
@@ -131,13 +133,47 @@ def a_rule(chance, name):
         mode=chance.choice([Mode.ENFORCE, Mode.ENFORCE, Mode.SHADOW, Mode.CANARY]),
         canary_percent=chance.choice([0, 5, 50, 100]),
         scope=a_scope(chance) if chance.random() < 0.5 else Scope(),
-        when=maybe(chance, 40, lambda: condition(chance.choice(list(CONDITIONS)))),
+        when=maybe(chance, 40, lambda: condition(chance.choice([*CONDITIONS, *OF_CALLS]))),
         exemptible=chance.random() < 0.7,
         code=f"code_{name}",
         user_message=WORDS[""],
         user_messages=WORDS,
         developer_messages={"": ""},
     )
+
+
+def a_fact(chance, name):
+    """A rule whose condition alone decides."""
+    action = chance.choice([Action.FLAG, Action.WARN, Action.REVIEW, Action.BLOCK])
+    return replace(
+        a_rule(chance, name),
+        bands=(Band(1.0, action, strike=chance.random() < 0.3),),
+        on_unavailable=dict.fromkeys(Stage, action),
+        on_unsupported_language={},
+        classifiers=frozenset(),
+        rungs=(),
+        when=condition(chance.choice([*CONDITIONS, *OF_CALLS])),
+        factual=True,
+    )
+
+
+def a_step(chance, *, new=False):
+    scores = {name: chance.choice(NUMBERS) for name in "abc" if chance.random() < 0.8}
+    digest = chance.choice(["one", "other"])
+    return Step(
+        chance.choice(["web", "pay", "mail"]), 10, chance.randint(0, 2), new, digest, scores
+    )
+
+
+def a_trail(chance, stage):
+    """What happened before; a call is made at its stage alone, and not always."""
+    if chance.random() < 0.2:
+        return NOTHING_YET
+    steps = [a_step(chance) for _ in range(chance.randint(0, 5))]
+    cut = chance.randint(0, len(steps))
+    makes = stage is Stage.TOOL_CALL and chance.random() < 0.7
+    call = a_step(chance, new=True) if makes else None
+    return Trail(tuple(steps[:cut]), tuple(steps[cut:]), chance.choice([0, 50, 200]), call, "{}")
 
 
 def an_exception(chance, name, rules):
@@ -158,7 +194,10 @@ def a_policy(chance, most=6):
         id="made-up",
         version="1.0.0",
         digest="00",
-        rules=tuple(a_rule(chance, name) for name in names),
+        rules=tuple(
+            a_fact(chance, name) if chance.random() < 0.2 else a_rule(chance, name)
+            for name in names
+        ),
         exceptions=tuple(
             an_exception(chance, f"EX-{number}", names) for number in range(chance.randint(0, 3))
         ),
@@ -264,14 +303,14 @@ def passages_of(world, stage):
     return tuple(Passage(SOURCE_AT[stage], "x" * length) for length in world.lengths)
 
 
-def decided(policy, given, now, stage, world):
+def decided(policy, given, now, stage, world, trail=NOTHING_YET):
     """What the product decides: narrowed, asked in rungs, evaluated."""
     narrowed = apply(policy, given, now)
     asking = assess(WorldPanel(world), narrowed, stage, passages_of(world, stage))
     try:
         asking.send(None)  # nobody waits for anything here, so there is no loop to run
     except StopIteration as done:
-        return evaluate(narrowed, stage, done.value, given)
+        return evaluate(narrowed, stage, done.value, given, trail)
     raise AssertionError("a panel that waits")
 
 

@@ -85,10 +85,29 @@ class Asking:
     stage: Stage
     score: float | None  # None where an answer is missing
     scores: Mapping[str, float]
+    trail: object
+
+
+def some_of(steps, truth):
+    """Whether it is so of one: one that is, is enough; one that cannot be told leaves a doubt."""
+    told = [truth(step) for step in steps]
+    return True if True in told else None if None in told else False
+
+
+def opposite(truth):
+    return None if truth is None else not truth
+
+
+def of_web(step):
+    return step.tool == "web" and above(step.scores.get("a"), 0.5)
 
 
 def above(score, bound):
     return None if score is None else score >= bound
+
+
+def both(*truths):
+    return False if False in truths else None if None in truths else True
 
 
 def either(one, other):
@@ -119,19 +138,51 @@ CONDITIONS: Mapping[str, Truth] = {
     ),
     "scores['nobody'] > 0.1": lambda of: None,
     "user.strikes / 0 == 1": lambda of: None,
+    "trajectory.results.exists(r, r.tool == 'web' && r.scores['a'] >= 0.5)": lambda of: some_of(
+        of.trail.results, of_web
+    ),
+    "!trajectory.results.exists(r, r.tool == 'web' && r.scores['a'] >= 0.5)": lambda of: opposite(
+        some_of(of.trail.results, of_web)
+    ),
+    "trajectory.calls.exists(c, c.turns_ago == 0 && c.scores['b'] > 0.25)": lambda of: some_of(
+        of.trail.calls, lambda c: c.turns_ago == 0 and above(c.scores.get("b"), 0.2500001)
+    ),
+    "size(trajectory.calls) > 1 || trajectory.reasoning_chars > 100": lambda of: (
+        len(of.trail.calls) > 1 or of.trail.reasoning_chars > 100
+    ),
+    "stage == 'tool_call' && scores['a'] > 0.3 && size(trajectory.results) > 0": lambda of: both(
+        of.stage == Stage.TOOL_CALL, above(of.scores.get("a"), 0.3000001), len(of.trail.results) > 0
+    ),
+}
+
+# Those about the call that is being made, and about nothing else.
+OF_CALLS: Mapping[str, Truth] = {
+    "call.tool == 'pay'": lambda of: of.trail.call.tool == "pay",
+    "call.scores['a'] >= 0.5": lambda of: above(of.trail.call.scores.get("a"), 0.5),
+    "trajectory.calls.exists(c, c.digest == call.digest)": lambda of: some_of(
+        of.trail.calls, lambda c: c.digest == of.trail.call.digest
+    ),
+    'call.tool in ["pay"] && trajectory.results.exists('
+    's, s.tool.matches("^we.*$") && s.scores["a"] >= 0.5)': lambda of: both(
+        of.trail.call.tool == "pay", some_of(of.trail.results, of_web)
+    ),
 }
 
 
-def decide(policy, given, now, stage, world):
+def decide(policy, given, now, stage, world, trail):
     """What the policy says at a stage, rule by rule."""
     rules = [rule for rule in policy.rules if stage in rule.stages and in_scope(rule.scope, given)]
+    if trail.call is None:
+        rules = [rule for rule in rules if rule.when is None or rule.when.text not in OF_CALLS]
     scores = scores_seen(world)
     spoken = []
     for rule in rules:
         exception = exception_for(policy, rule, given, now)
         said = what_it_does(rule, exception, stage, world)
         if said is not None and rule.when is not None:
-            said = on_condition(rule, said, exception, Asking(given, stage, said.known, scores))
+            said = on_condition(
+                rule, said, exception, Asking(given, stage, said.known, scores, trail)
+            )
         if said is not None:
             spoken.append((rule, said, exception))
     acting = [each for each in spoken if acts(each[0], given)]
@@ -286,6 +337,10 @@ def band_of(rule, score):
 
 def what_it_does(rule, exception, stage, world):
     """What the rule calls for, its condition apart; None if it has nothing to say."""
+    if rule.factual:
+        band = band_of(rule, 1.0)
+        strike = band.strike and exception is None
+        return Doing(capped(band.action, exception), strike, band.disclaimer, 1.0)
     readings = [read(rule, passage, world) for passage in range(len(world.lengths))]
     score = max(reading.score for reading in readings)
     missing = set().union(*(reading.missing for reading in readings))
@@ -316,7 +371,7 @@ def capped(action, exception):
 
 
 def on_condition(rule, said, exception, asking):
-    holds = CONDITIONS[rule.when.text](asking)
+    holds = {**CONDITIONS, **OF_CALLS}[rule.when.text](asking)
     if holds is None:
         unavailable = capped(rule.on_unavailable.get(asking.stage, Action.BLOCK), exception)
         return Doing(max(said.action, unavailable), said.strike, said.disclaimer, said.known)

@@ -6,7 +6,15 @@ import pytest
 
 from policies.types import Stage
 from tests.unit.policies import obvious
-from tests.unit.policies.made_up import NOW, a_policy, a_world, circumstances, comparable, decided
+from tests.unit.policies.made_up import (
+    NOW,
+    a_policy,
+    a_trail,
+    a_world,
+    circumstances,
+    comparable,
+    decided,
+)
 
 
 @pytest.mark.parametrize("seed", range(600))
@@ -15,5 +23,6 @@ def test_it_agrees_with_the_obvious_evaluator(seed):
     policy, given, world = a_policy(chance), circumstances(chance), a_world(chance)
 
     for stage in Stage:
-        found = comparable(decided(policy, given, NOW, stage, world))
-        assert found == obvious.decide(policy, given, NOW, stage, world)
+        trail = a_trail(chance, stage)
+        found = comparable(decided(policy, given, NOW, stage, world, trail))
+        assert found == obvious.decide(policy, given, NOW, stage, world, trail)

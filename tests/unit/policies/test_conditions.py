@@ -10,6 +10,7 @@ from policies.conditions import (
     compile_condition,
     facts_of,
 )
+from policies.trail import Step, Trail, facts_of_trail
 
 GIVEN = Circumstances(
     project="shop",
@@ -24,7 +25,14 @@ GIVEN = Circumstances(
     strikes=3,
     access=frozenset({"biology", "cyber"}),
 )
-FACTS = {**facts_of(GIVEN), "stage": "input", "score": 0.5, "scores": {"spam": 0.25}}
+TRAIL = Trail(
+    results=(Step("web", 900, scores={"spam": 0.75}), Step("web", 10, turns_ago=1)),
+    calls=(Step("web", 20, digest="a"), Step("send", 30, digest="b", scores={"spam": 0.0})),
+    reasoning_chars=70,
+    call=Step("send", 40, new=True, digest="b"),
+)
+SAID = {"stage": "input", "score": 0.5, "scores": {"spam": 0.25}}
+FACTS = {**facts_of(GIVEN), **SAID, **facts_of_trail(TRAIL)}
 
 
 def holds(text, **facts):
@@ -58,8 +66,54 @@ def test_a_condition_sees_everything_it_may_look_at(text):
     assert holds(f"!({text})") is False
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("trajectory.results.exists(r, r.tool == 'web' && r.scores['spam'] >= 0.5)", True),
+        ("trajectory.results.exists(r, r.tool == 'web' && r.scores['spam'] >= 0.8)", None),
+        ("trajectory.results.exists(r, 'spam' in r.scores && r.scores['spam'] >= 0.8)", False),
+        ("trajectory.results.filter(r, r.turns_ago == 0).size() == 1", True),
+        ("trajectory.calls.exists(c, c.digest == call.digest)", True),
+        ("call.tool.startsWith('send') && call.new && trajectory.reasoning_chars > 60", True),
+        ("trajectory.calls.all(c, c.scores['spam'] < 0.5)", None),
+    ],
+)
+def test_what_happened_before_can_be_looked_at(text, answer):
+    assert holds(text) is answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "trajectory.results.exists(r, r.toll == 'web')",
+        "trajectory.result.size() > 0",
+        "call.chars == 'many'",
+        "trajectory.results.exists(r, r.scores > 0.5)",
+    ],
+)
+def test_names_and_types_of_what_happened_are_checked_when_the_policy_is_loaded(text):
+    with pytest.raises(ConditionError):
+        compile_condition(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "of_call", "of_trail"),
+    [
+        ("call.tool == 'send'", True, True),
+        ("trajectory.calls.exists(call, call.tool == 'send')", False, True),
+        ("scores['call'] > 0.5", False, False),
+        ("size(trajectory.results) > 3", False, True),
+        ("request.stream", False, False),
+    ],
+)
+def test_it_is_known_whether_a_condition_is_about_the_call_that_is_made(text, of_call, of_trail):
+    condition = compile_condition(text)
+
+    assert (condition.of_call, condition.of_trail) == (of_call, of_trail)
+
+
 def test_there_is_a_fact_for_every_variable():
-    assert FACTS.keys() == VARIABLES.keys()
+    assert FACTS.keys() == {*VARIABLES, "trail"}
 
 
 @pytest.mark.parametrize(

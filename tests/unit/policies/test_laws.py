@@ -18,8 +18,10 @@ from policies.types import Action, Band, Mode, Rule, Stage
 from tests.unit.policies.made_up import (
     NOW,
     NUMBERS,
+    a_fact,
     a_policy,
     a_rule,
+    a_trail,
     a_world,
     an_exception,
     circumstances,
@@ -40,10 +42,11 @@ def asked(chance):
 @given(SEEDS, STAGES)
 def test_the_order_of_rules_never_matters(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
+    trail = a_trail(chance, stage)
     rules = chance.sample(policy.rules, len(policy.rules))
 
-    one = decided(policy, who, NOW, stage, world)
-    other = decided(replace(policy, rules=tuple(rules)), who, NOW, stage, world)
+    one = decided(policy, who, NOW, stage, world, trail)
+    other = decided(replace(policy, rules=tuple(rules)), who, NOW, stage, world, trail)
 
     assert other.action is one.action
     assert set(other.determining_rules) == set(one.determining_rules)
@@ -55,10 +58,11 @@ def test_the_order_of_rules_never_matters(chance, stage):
 @given(SEEDS, STAGES)
 def test_adding_a_rule_never_makes_a_decision_milder(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
-    added = a_rule(chance, "added")
+    trail = a_trail(chance, stage)
+    added = (a_fact if chance.random() < 0.3 else a_rule)(chance, "added")
 
-    before = decided(policy, who, NOW, stage, world)
-    after = decided(replace(policy, rules=(*policy.rules, added)), who, NOW, stage, world)
+    before = decided(policy, who, NOW, stage, world, trail)
+    after = decided(replace(policy, rules=(*policy.rules, added)), who, NOW, stage, world, trail)
 
     assert after.action >= before.action
     assert set(stopping(after)) >= set(stopping(before))
@@ -70,10 +74,13 @@ def test_adding_a_rule_never_makes_a_decision_milder(chance, stage):
 @given(SEEDS, STAGES)
 def test_an_exception_never_makes_a_decision_stricter(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
+    trail = a_trail(chance, stage)
     more = an_exception(chance, "EX-more", [rule.id for rule in policy.rules])
 
-    before = decided(policy, who, NOW, stage, world)
-    after = decided(replace(policy, exceptions=(*policy.exceptions, more)), who, NOW, stage, world)
+    before = decided(policy, who, NOW, stage, world, trail)
+    after = decided(
+        replace(policy, exceptions=(*policy.exceptions, more)), who, NOW, stage, world, trail
+    )
 
     assert after.action <= before.action
 
@@ -102,12 +109,13 @@ def test_an_exception_touches_nothing_outside_its_time_its_scope_and_its_rule(ch
 @given(SEEDS, STAGES)
 def test_a_rule_that_is_not_exemptible_decides_as_if_there_were_no_exceptions(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
+    trail = a_trail(chance, stage)
     firm = replace(policy, rules=tuple(replace(rule, exemptible=False) for rule in policy.rules))
 
-    found = decided(firm, who, NOW, stage, world)
+    found = decided(firm, who, NOW, stage, world, trail)
 
     assert comparable(found) == comparable(
-        decided(replace(firm, exceptions=()), who, NOW, stage, world)
+        decided(replace(firm, exceptions=()), who, NOW, stage, world, trail)
     )
 
 
@@ -145,9 +153,10 @@ def test_an_override_that_passes_for_a_locked_rule_never_decides_milder(chance, 
         return
     PASSED.append(new)
     policy, (who, world) = a_policy(chance, 1), asked(chance)
+    trail = a_trail(chance, stage)
 
-    before = decided(replace(policy, rules=(old,), exceptions=()), who, NOW, stage, world)
-    after = decided(replace(policy, rules=(new,), exceptions=()), who, NOW, stage, world)
+    before = decided(replace(policy, rules=(old,), exceptions=()), who, NOW, stage, world, trail)
+    after = decided(replace(policy, rules=(new,), exceptions=()), who, NOW, stage, world, trail)
 
     assert after.action >= before.action
     assert {each.rule for each in before.outcomes if each.strike and not each.shadow} <= {
@@ -179,10 +188,11 @@ def test_narrowing_twice_is_narrowing_once(chance):
 @given(SEEDS, STAGES)
 def test_a_canary_of_0_is_a_shadow_and_one_of_100_enforces(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
+    trail = a_trail(chance, stage)
 
     def with_mode(mode, percent=100):
         rules = tuple(replace(each, mode=mode, canary_percent=percent) for each in policy.rules)
-        return comparable(decided(replace(policy, rules=rules), who, NOW, stage, world))
+        return comparable(decided(replace(policy, rules=rules), who, NOW, stage, world, trail))
 
     assert with_mode(Mode.CANARY, 0) == with_mode(Mode.SHADOW)
     assert with_mode(Mode.CANARY, 100) == with_mode(Mode.ENFORCE)
@@ -192,10 +202,11 @@ def test_a_canary_of_0_is_a_shadow_and_one_of_100_enforces(chance, stage):
 @given(SEEDS, STAGES)
 def test_a_shadow_never_changes_what_is_decided(chance, stage):
     policy, (who, world) = a_policy(chance), asked(chance)
+    trail = a_trail(chance, stage)
     shadow = replace(a_rule(chance, "shadow"), mode=Mode.SHADOW)
 
-    before = decided(policy, who, NOW, stage, world)
-    after = decided(replace(policy, rules=(*policy.rules, shadow)), who, NOW, stage, world)
+    before = decided(policy, who, NOW, stage, world, trail)
+    after = decided(replace(policy, rules=(*policy.rules, shadow)), who, NOW, stage, world, trail)
 
     assert replace(comparable(after), shadows=(), exceptions=()) == replace(
         comparable(before), shadows=(), exceptions=()
@@ -206,6 +217,7 @@ def test_a_shadow_never_changes_what_is_decided(chance, stage):
 @given(SEEDS, STAGES, st.sampled_from(["r1", "r2"]))
 def test_failing_a_classifier_never_helps_where_that_blocks(chance, stage, name):
     policy, (who, world) = a_policy(chance), asked(chance)
+    trail = a_trail(chance, stage)
     # With judges it may: a score that is missing puts to them what was too low to be put to
     # them, and one that is there is not.
     strict = tuple(
@@ -218,8 +230,8 @@ def test_failing_a_classifier_never_helps_where_that_blocks(chance, stage, name)
         for place, said in world.says.items()
     }
 
-    before = decided(strict, who, NOW, stage, world)
-    after = decided(strict, who, NOW, stage, replace(world, says=silent))
+    before = decided(strict, who, NOW, stage, world, trail)
+    after = decided(strict, who, NOW, stage, replace(world, says=silent), trail)
 
     assert after.action >= before.action
 

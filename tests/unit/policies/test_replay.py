@@ -12,11 +12,22 @@ from policies.circumstances import ANYBODY, AgeGroup, Circumstances, Scope
 from policies.conditions import compile_condition
 from policies.replay import Answers, Cast, Recorded, Replayer, answers_of
 from policies.types import Action, Band, Mode, Policy, PolicyException, Rule, Rung, Stage
-from tests.unit.policies.made_up import NOW, a_policy, a_world, circumstances, decided
+from tests.unit.policies import made_up
+from tests.unit.policies.made_up import NOW, a_world, circumstances, decided
 
 SEEDS = st.integers(0, 2**64).map(Random)
 EVERYBODY = frozenset({"encoder@1"})
 CAST = Cast({"weapons": EVERYBODY, "spam": EVERYBODY}, {"weapons": frozenset({"judge@1"})})
+
+
+def of_trail(rule):
+    return rule.when is not None and rule.when.of_trail
+
+
+def a_policy(chance):
+    """One that looks at nothing that the log does not hold."""
+    whole = made_up.a_policy(chance)
+    return replace(whole, rules=tuple(rule for rule in whole.rules if not of_trail(rule)))
 
 
 def recorded_of(decision, given, now, casts):
@@ -203,3 +214,15 @@ def test_answers_keep_who_said_what_twice_and_who_was_asked():
         Answers("encoder@1", ["spam"], [[0.25], [0]]),
         Answers("encoder@1", ["spam"], [[0.5], [0]]),
     ]
+
+
+def test_rules_on_what_happened_before_are_left_out_and_named():
+    looks = compile_condition("size(trajectory.calls) > 3")
+    band = Band(0.5, Action.BLOCK)
+    rules = [Rule(name, "spam", frozenset({Stage.TOOL_CALL}), (band,), {}) for name in "ab"]
+    policy = Policy("p", "1.0.0", "00", (rules[0], replace(rules[1], when=looks)))
+
+    replayer = Replayer(policy)
+
+    assert replayer.untold == {"b"}
+    assert [rule.id for rule in replayer.policy.rules] == ["a"]

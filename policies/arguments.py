@@ -1,0 +1,145 @@
+"""Whether the arguments of a call are as a policy says: yes, no, or cannot be told. Pure.
+
+Patterns are RE2, so that no text takes long. Where two readers could disagree, nothing is
+told: arguments that are not one JSON object, a value of another type than the test is for,
+and a list of which some members fit and some do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import re2
+
+from policies.trail import MalformedArguments, read_arguments
+
+_ABSENT = object()
+MAX_CHARS = 1_000_000  # of one text that is looked at
+
+
+class BadExpression(ValueError):
+    """The text is not an RE2 expression."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentTest:
+    """What one argument has to be; what is None is not asked.
+
+    Attributes:
+        pointer: Where it is, RFC 6901; a part `*` stands for every member of a list.
+        matches: RE2 for the whole text.
+        contains: RE2 for some part of it.
+        like: Names with `*`, one of which the text is.
+        at_least: The smallest number.
+        at_most: The largest.
+    """
+
+    pointer: str
+    matches: str | None = None
+    contains: str | None = None
+    like: tuple[str, ...] | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def holds(self, arguments: Mapping[str, Any]) -> bool | None:
+        """Return whether it is so; None if that cannot be told."""
+        return _agreed([self._of(value) for value in _at(arguments, _parts(self.pointer))])
+
+    def _of(self, value: object) -> bool | None:
+        if value is _ABSENT:
+            return False
+        if self._asks_text and not isinstance(value, str):
+            return None
+        if self._asks_number and (isinstance(value, bool) or not isinstance(value, int | float)):
+            return None
+        return (not self._asks_text or self._of_text(str(value))) and (
+            not self._asks_number or self._of_number(value)  # type: ignore[arg-type]  # see above
+        )
+
+    @property
+    def _asks_text(self) -> bool:
+        return any(each is not None for each in (self.matches, self.contains, self.like))
+
+    @property
+    def _asks_number(self) -> bool:
+        return self.at_least is not None or self.at_most is not None
+
+    def _of_text(self, text: str) -> bool | None:
+        if len(text) > MAX_CHARS:
+            return None
+        return (
+            (self.matches is None or compiled(self.matches).fullmatch(text) is not None)
+            and (self.contains is None or compiled(self.contains).search(text) is not None)
+            and (self.like is None or any(_like(each).fullmatch(text) for each in self.like))
+        )
+
+    def _of_number(self, number: float) -> bool:
+        return (self.at_least is None or number >= self.at_least) and (
+            self.at_most is None or number <= self.at_most
+        )
+
+
+def all_hold(tests: Sequence[ArgumentTest], arguments: str) -> bool | None:
+    """Return whether the arguments of a call pass every test; None if that cannot be told."""
+    if not tests:
+        return True
+    try:
+        read = read_arguments(arguments)
+    except MalformedArguments:
+        return None
+    told = [test.holds(read) for test in tests]
+    if False in told:
+        return False
+    return None if None in told else True
+
+
+def well_formed(arguments: str) -> bool:
+    """Return whether the arguments are one JSON object that everybody reads the same."""
+    try:
+        read_arguments(arguments)
+    except MalformedArguments:
+        return False
+    return True
+
+
+@lru_cache(maxsize=4096)
+def compiled(expression: str) -> Any:  # noqa: ANN401 - re2 ships no types
+    """Return a compiled expression; a dot is for line breaks too. Raises `BadExpression`."""
+    options = re2.Options()
+    options.log_errors = False
+    options.dot_nl = True
+    try:
+        return re2.compile(expression, options)
+    except re2.error as error:
+        raise BadExpression(str(error)[:200]) from error
+
+
+def _like(pattern: str) -> Any:  # noqa: ANN401 - re2 ships no types
+    return compiled(".*".join(re2.escape(part) for part in pattern.split("*")))
+
+
+def _agreed(told: Sequence[bool | None]) -> bool | None:
+    """Return what all say; None where they do not agree."""
+    return told[0] if told and len(set(told)) == 1 else False if not told else None
+
+
+def _parts(pointer: str) -> list[str]:
+    return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
+
+
+def _at(value: object, parts: Sequence[str]) -> Iterator[object]:
+    """Yield what stands at a place; `_ABSENT` if nothing does."""
+    if not parts:
+        yield value
+    elif parts[0] == "*" and isinstance(value, list):
+        for each in value:
+            yield from _at(each, parts[1:])
+    elif isinstance(value, dict) and parts[0] in value:
+        yield from _at(value[parts[0]], parts[1:])
+    elif isinstance(value, list) and parts[0].isdecimal() and int(parts[0]) < len(value):
+        yield from _at(value[int(parts[0])], parts[1:])
+    else:
+        yield _ABSENT
