@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gateway.audit.checkpoint import MAX_SIZE, parse_hash
+from gateway.audit.merkle import HASH_SIZE
 from gateway.notes import NoteError
 
 BUNDLE_FORMAT = "ostiary-bundle/1"
 MANIFEST, CHECKPOINT, ENTRIES = "manifest.json", "checkpoint", "entries.jsonl"
 COLUMNS, LEAVES = "columns.jsonl", "leaves"
-PART = 4096  # entries that are checked at once
+PART = 1024  # entries that are checked at once: a megabyte, which a processor keeps at hand
 
 _FILES = frozenset({MANIFEST, CHECKPOINT, ENTRIES, COLUMNS, LEAVES})
 _MOST = 2_000_000  # bytes of a manifest or a checkpoint
@@ -51,12 +52,14 @@ class Part(NamedTuple):
         lines: How many.
         entries: Of them, in the file.
         columns: As many lines, or fewer at the end.
+        leaves: Their hashes, or fewer at the end.
     """
 
     first: int
     lines: int
     entries: Span
     columns: Span
+    leaves: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +99,21 @@ class Bundle:
         self.checkpoint = self._read(CHECKPOINT)
         self.manifest = parse_manifest(self._read(MANIFEST))
 
-    def leaves(self) -> bytes:
-        """Return the hashes that are listed beside the entries."""
-        return _read(self.path, self._spans[LEAVES])
+    @property
+    def listed(self) -> int:
+        """How many bytes of hashes are listed beside the entries."""
+        return self._spans[LEAVES].size
+
+    def leaves(self, begin: int, end: int) -> Span:
+        """Return where the hashes of some entries are listed, or of fewer at the end.
+
+        Args:
+            begin: The first, as an index of the bundle.
+            end: The one after the last.
+        """
+        whole = self._spans[LEAVES]
+        begin, end = (min(index * HASH_SIZE, whole.size) for index in (begin, end))
+        return Span(whole.offset + begin, end - begin)
 
     def parts(self) -> Iterator[Part]:
         """Yield the entries in parts, in order.
@@ -109,14 +124,16 @@ class Bundle:
         columns = _lines(self.path, self._spans[COLUMNS])
         first = 0
         for span, count in _lines(self.path, self._spans[ENTRIES]):
-            yield Part(first, count, span, next(columns, (Span(0, 0), 0))[0])
+            beside, _ = next(columns, (Span(0, 0), 0))
+            known = min(first + count, self.manifest.count)
+            yield Part(first, count, span, beside, self.leaves(min(first, known), known))
             first += count
 
     def _read(self, name: str) -> bytes:
         span = self._spans[name]
         if span.size > _MOST:
             raise BundleError(f"`{name}` is too large")
-        return _read(self.path, span)
+        return read_span(self.path, span)
 
 
 def parse_manifest(content: bytes) -> Manifest:
@@ -153,7 +170,7 @@ def read_hashes(value: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - whatever the
 
 def read_lines(path: Path, span: Span) -> list[bytes]:
     """Return the lines in a span, without their newlines."""
-    return _read(path, span).split(b"\n")[:-1]
+    return read_span(path, span).split(b"\n")[:-1]
 
 
 def members(path: Path, within: Span | None = None) -> dict[str, Span]:
@@ -181,12 +198,13 @@ def members(path: Path, within: Span | None = None) -> dict[str, Span]:
         raise BundleError("it holds something that is no file, or two of one name")
     if any(span.offset + span.size > begin + size for span in spans.values()):
         raise BundleError("the bundle is cut off")
-    if any(_read(path, Span(end, max(begin + size - end, 0)))):
+    if any(read_span(path, Span(end, max(begin + size - end, 0)))):
         raise BundleError("something follows the end of the bundle")
     return spans
 
 
-def _read(path: Path, span: Span) -> bytes:
+def read_span(path: Path, span: Span) -> bytes:
+    """Return what lies in a span."""
     with path.open("rb") as file:
         file.seek(span.offset)
         return file.read(span.size)
@@ -206,7 +224,7 @@ def _lines(path: Path, whole: Span) -> Iterator[tuple[Span, int]]:
                     yield Span(begin, position + at + 1 - begin), count
                     begin, count = position + at + 1, 0
             position += len(block)
-    if whole.size and _read(path, Span(end - 1, 1)) != b"\n":
+    if whole.size and read_span(path, Span(end - 1, 1)) != b"\n":
         raise BundleError("the last line is not a whole one")
     if count:
         yield Span(begin, end - begin), count

@@ -15,9 +15,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.audit.bundle import Part, read_lines
-from gateway.audit.merkle import leaf_hash
-from gateway.audit.projection import columns_of, request_of
+from gateway.audit.bundle import Part, read_lines, read_span
+from gateway.audit.merkle import HASH_SIZE, blocks, leaf_hash, packed_root
+from gateway.audit.projection import columns_of
+from gateway.audit.shapes import ADMITTED, Shape, Shapes
 
 _fast: Any = None
 with suppress(ImportError):  # several times as fast where it is there, and the same answers
@@ -59,7 +60,9 @@ class Findings:
     """What a part of a bundle holds.
 
     Attributes:
-        leaves: The hashes of its entries, computed, one after the other.
+        entries: How many.
+        subtrees: The fewest complete subtrees over them: level and root, in log order; none
+            after a fault.
         fault: The first thing that is wrong in it, or None.
         replicas: Which numbers of which replica.
         admitted: Requests without an end in this part: where, and when.
@@ -70,7 +73,8 @@ class Findings:
         first_seq: That of the first entry.
     """
 
-    leaves: bytes = b""
+    entries: int = 0
+    subtrees: list[tuple[int, bytes]] = field(default_factory=list)
     fault: Fault | None = None
     replicas: dict[str, Run] = field(default_factory=dict)
     admitted: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -81,28 +85,61 @@ class Findings:
     last_seq: int = -1
 
 
-def check_part(path: Path, part: Part) -> Findings:
-    """Return what a part holds; after a fault only its hashes are computed.
+_shapes = Shapes()  # of the log that this process reads; nothing is believed because of them
+
+
+def check_part(path: Path, start: int, part: Part) -> Findings:
+    """Return what a part holds.
+
+    Args:
+        path: The bundle.
+        start: The index in the log of the first entry of the bundle.
+        part: Which.
 
     Raises:
         OSError: If the bundle cannot be read.
     """
-    found = Findings()
+    found = Findings(entries=part.lines)
     entries = read_lines(path, part.entries)
-    columns = read_lines(path, part.columns)
-    found.leaves = b"".join(map(leaf_hash, entries))
-    at = part.first
+    leaves = list(map(leaf_hash, entries))
+    faults = [_misfit(part.first, leaves, read_span(path, part.leaves))]
+    faults.append(_first_fault(found, part.first, entries, read_lines(path, part.columns)))
+    found.fault = min((fault for fault in faults if fault), default=None, key=lambda each: each.at)
+    if found.fault is None:
+        begin = start + part.first
+        for level, index in blocks(begin, begin + part.lines):
+            at = (index << level) - begin
+            found.subtrees.append((level, packed_root(b"".join(leaves[at : at + (1 << level)]))))
+    return found
+
+
+def _misfit(first: int, leaves: list[bytes], listed: bytes) -> Fault | None:
+    """Return the first entry whose hash is not the one that is listed."""
+    if b"".join(leaves) == listed:
+        return None
+    for at, leaf in enumerate(leaves):
+        if listed[at * HASH_SIZE : (at + 1) * HASH_SIZE] != leaf:
+            return Fault(first + at, MISFIT)
+    return None
+
+
+def _first_fault(
+    found: Findings, at: int, entries: list[bytes], columns: list[bytes]
+) -> Fault | None:
+    known, checked = _shapes.read, _Checked(found, at)
     try:
         for line, beside in zip(entries, columns, strict=False):
-            _check_entry(found, at, line, beside)
-            at += 1
+            if (read := known(line)) is not None:
+                checked.add_known(*read, beside)
+            else:
+                checked.add(line, beside)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = str(error) if isinstance(error, _Wrong) else "it is no entry of a log"
-        found.fault = Fault(at, reason)
-    else:
-        if len(columns) != len(entries):
-            found.fault = Fault(at, "entries and columns are not as many")
-    return found
+        return Fault(checked.at, reason)
+    if len(columns) != len(entries):
+        return Fault(checked.at, "entries and columns are not as many")
+    found.last_at = json.loads(columns[-1])[_RECORDED_AT]
+    return None
 
 
 def join(whole: Findings, part: Findings) -> Fault | None:
@@ -150,40 +187,98 @@ class _Wrong(ValueError):
     """Carries what is said about an entry."""
 
 
+MISFIT = "it is not the entry that the log's tree has there"
 _UNORDERED = "the log's numbers do not go up"
 _GAP = "a gap in the numbers of replica"
 _TWICE = "its request has ended before"
+_RECORDED_AT = 3  # which column
+_COLUMN = "a column does not say what the entry says"
 
 
-def _check_entry(found: Findings, at: int, line: bytes, beside: bytes) -> None:
-    document = parse_canonical(line)
-    columns = columns_of(document)
-    seq, *stored = (_fast or json).loads(beside)
-    if tuple(stored) != columns or type(seq) is not int:
-        raise _Wrong("a column does not say what the entry says")
-    if seq <= found.last_seq:
-        raise _Wrong(_UNORDERED)
-    if found.first_seq < 0:
-        found.first_seq, found.first_id = seq, columns.id
-    found.last_seq, found.last_at = seq, columns.recorded_at
-    number, run = columns.replica_seq, found.replicas.get(columns.replica)
-    if run is None:
-        found.replicas[columns.replica] = Run(number, number, at)
-    elif number == run.last + 1:
-        run.last = number
-    else:
-        raise _Wrong(f"{_GAP} `{columns.replica}`: {run.last + 1} is missing")
-    if columns.terminal:
-        _end(found, at, columns.request_id)
-    elif columns.type == "request.admitted" and request_of(document) not in found.ended:
-        found.admitted[columns.request_id] = (at, columns.recorded_at)
+class _Checked:
+    """The entries of a part that were found right so far.
 
+    Attributes:
+        at: Where the next one stands in the bundle.
+    """
 
-def _end(found: Findings, at: int, request_id: str) -> None:
-    if request_id in found.ended:
-        raise _Wrong(_TWICE)
-    found.ended[request_id] = at
-    found.admitted.pop(request_id, None)
+    __slots__ = ("_found", "_replica", "_run", "at")
+
+    def __init__(self, found: Findings, at: int):
+        self.at = at
+        self._found = found
+        self._replica = b""  # of the last entry, in quotes
+        self._run = Run(0, 0, 0)  # and its
+
+    def add_known(self, shape: Shape, said: tuple[bytes, ...], beside: bytes) -> None:
+        """Check an entry of a known shape: it is canonical, and `said` stands in it."""
+        id, moment, request, project, replica, number = said
+        found = self._found
+        seq = found.last_seq + 1
+        said = (id, moment, request or b"null", project or b"null", replica, number)
+        if shape.beside % (seq, *said) != beside:
+            seq, *stored = (_fast or json).loads(beside)
+            if type(seq) is not int or json.loads(shape.beside % (seq, *said))[1:] != stored:
+                raise _Wrong(_COLUMN)
+            self._check_follows(seq)
+        if found.first_seq < 0:
+            found.first_seq, found.first_id = seq, id[1:-1].decode()
+        found.last_seq = seq
+        if replica == self._replica and int(number) == self._run.last + 1:
+            self._run.last += 1
+        else:
+            self._count(replica[1:-1].decode(), int(number))
+            self._replica = replica
+        if shape.terminal:
+            self._end(request[1:-1].decode())
+        elif shape.admits:
+            self._admit(request[1:-1].decode(), moment[1:-1].decode())
+        self.at += 1
+
+    def add(self, line: bytes, beside: bytes) -> None:
+        """Check an entry."""
+        document = parse_canonical(line)
+        columns = columns_of(document)
+        seq, *stored = (_fast or json).loads(beside)
+        if tuple(stored) != columns or type(seq) is not int:
+            raise _Wrong(_COLUMN)
+        self._check_follows(seq)
+        found = self._found
+        if found.first_seq < 0:
+            found.first_seq, found.first_id = seq, columns.id
+        found.last_seq = seq
+        self._count(columns.replica, columns.replica_seq)
+        self._replica = b""
+        if columns.terminal:
+            self._end(columns.request_id)
+        elif columns.type == ADMITTED:
+            self._admit(columns.request_id, columns.recorded_at)
+        self.at += 1
+        _shapes.learn(document)
+
+    def _check_follows(self, seq: int) -> None:
+        if seq <= self._found.last_seq:
+            raise _Wrong(_UNORDERED)
+
+    def _count(self, replica: str, number: int) -> None:
+        run = self._found.replicas.get(replica)
+        if run is None:
+            run = self._found.replicas[replica] = Run(number, number, self.at)
+        elif number == run.last + 1:
+            run.last = number
+        else:
+            raise _Wrong(f"{_GAP} `{replica}`: {run.last + 1} is missing")
+        self._run = run
+
+    def _admit(self, request_id: str, moment: str) -> None:
+        if request_id not in self._found.ended:
+            self._found.admitted[request_id] = (self.at, moment)
+
+    def _end(self, request_id: str) -> None:
+        if request_id in self._found.ended:
+            raise _Wrong(_TWICE)
+        self._found.ended[request_id] = self.at
+        self._found.admitted.pop(request_id, None)
 
 
 def parse_canonical(line: bytes) -> dict[str, Any]:

@@ -15,6 +15,7 @@ MODULES = (
     "gateway.audit.merkle",
     "gateway.audit.checkpoint",
     "gateway.audit.projection",
+    "gateway.audit.shapes",
     "gateway.audit.bundle",
     "gateway.audit.entry_check",
     "gateway.audit.signed_files",

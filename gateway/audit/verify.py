@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from gateway.audit.bundle import (
     PART,
     Bundle,
     BundleError,
-    Part,
     read_hashes,
     read_object,
+    read_span,
 )
 from gateway.audit.checkpoint import Checkpoint, hash_text, read_checkpoint
 from gateway.audit.entry_check import (
+    MISFIT,
     Fault,
     Findings,
     check_part,
@@ -39,7 +41,6 @@ from gateway.audit.merkle import (
     blocks,
     leaf_hash,
     root_from_inclusion_proof,
-    root_hash,
 )
 from gateway.notes import NoteError, VerifierKey
 
@@ -47,7 +48,10 @@ PROOF_FORMAT = "ostiary-proof/1"
 _ALONE = 16 * PART  # with fewer entries no process is started
 _LARGEST_PROOF = 1_000_000  # bytes
 
+_SPARE = "more entries than the manifest says"
+
 Progress = Callable[[int, int], None]
+Subtrees = Sequence[tuple[int, bytes]]  # level and root of complete subtrees, in log order
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +167,10 @@ class _Verification:
 
     def run(self, since: bytes | None, processes: int | None, progress: Progress) -> Report:
         older = self._older(since)
-        whole, leaves, fault = self._read(processes, progress)
-        faults = [each for each in (self._misfit(leaves), fault) if each is not None]
-        fault = min(faults, key=lambda each: each.at, default=None)
-        if fault is not None:
-            raise Tampered(fault.reason, self.manifest.first + fault.at)
-        self._check_root(leaves)
+        whole, parts = self._read(processes, progress)
+        self._check_root(parts)
         if older is not None:
-            self._check_extends(older, leaves)
+            self._check_extends(older, parts)
         if (fault := never_ended(whole)) is not None:
             raise Tampered(fault.reason, self.manifest.first + fault.at)
         return replace(
@@ -198,72 +198,82 @@ class _Verification:
             )
         return older
 
-    def _read(
-        self, processes: int | None, progress: Progress
-    ) -> tuple[Findings, bytes, Fault | None]:
-        """Check every entry; return what they say, their hashes and the first fault."""
-        whole, hashes, first = Findings(), [], None
-        total = self.manifest.count
+    def _read(self, processes: int | None, progress: Progress) -> tuple[Findings, list[Subtrees]]:
+        """Check every entry; return what they say, and the subtrees of each part."""
+        whole, parts, total = Findings(), list[Subtrees](), self.manifest.count
+        done = 0
         for found in _checked(self.bundle, processes, total):
-            hashes.append(found.leaves)
-            if first is None:  # what comes after a fault proves nothing
-                first = join(whole, found)
-            progress(sum(map(len, hashes)) // HASH_SIZE, total)
-        return whole, b"".join(hashes), first
+            fault = join(whole, found)
+            if fault is not None:
+                self._refuse(fault)
+            parts.append(found.subtrees)
+            done += found.entries
+            progress(done, total)
+        if done < total:
+            self._refuse(Fault(done, MISFIT))
+        if self.bundle.listed != total * HASH_SIZE:
+            self._refuse(Fault(total, _SPARE))
+        return whole, parts
 
-    def _misfit(self, leaves: bytes) -> Fault | None:
-        """Return the first entry whose hash is not the one in the log's tree."""
-        listed, count = self.bundle.leaves(), self.manifest.count
-        if leaves == listed and len(leaves) == count * HASH_SIZE:
-            return None
-        for at in range(count):
-            part = slice(at * HASH_SIZE, (at + 1) * HASH_SIZE)
-            if leaves[part] != listed[part] or len(leaves[part]) != HASH_SIZE:
-                return Fault(at, "it is not the entry that the log's tree has there")
-        return Fault(count, "more entries than the manifest says")
+    def _refuse(self, fault: Fault) -> None:
+        spare = fault.reason == MISFIT and fault.at >= self.manifest.count
+        reason = _SPARE if spare else fault.reason
+        raise Tampered(reason, self.manifest.first + fault.at)
 
-    def _check_root(self, leaves: bytes) -> None:
-        tree = self._tree(leaves, self.end)
+    def _check_root(self, parts: Iterable[Subtrees]) -> None:
+        tree = self._before()
+        for part in parts:
+            _append(tree, part)
         right = list(blocks(self.end, self.head.size))
         if len(right) != len(self.manifest.right):
             raise Tampered("the manifest has hashes to spare, or too few")
-        for (level, _), hash in zip(right, self.manifest.right, strict=True):
-            tree.append_subtree(level, hash)
+        _append(tree, zip((level for level, _ in right), self.manifest.right, strict=True))
         if tree.root() != self.head.root:
             raise Tampered("the entries do not lead to the root hash that was signed")
 
-    def _check_extends(self, older: Checkpoint, leaves: bytes) -> None:
-        if self._tree(leaves, older.size).root() != older.root:
+    def _check_extends(self, older: Checkpoint, parts: Iterable[Subtrees]) -> None:
+        """Check that the first entries are those of an older checkpoint.
+
+        Within a part there are no subtrees, but its leaves are listed, and were compared.
+        """
+        tree = self._before()
+        for part in parts:
+            if tree.size + sum(1 << level for level, _ in part) > older.size:
+                break
+            _append(tree, part)
+        first = self.manifest.first
+        listed = self.bundle.leaves(tree.size - first, older.size - first)
+        for leaf in _split(read_span(self.bundle.path, listed)):
+            tree.append(leaf)
+        if tree.root() != older.root:
             raise Tampered(
                 f"the first {older.size} entries are not those of the older checkpoint: "
                 "the log was forked"
             )
 
-    def _tree(self, leaves: bytes, size: int) -> Tree:
-        """Return the tree over the entries before the bundle and its own up to `size`."""
-        tree, first = Tree(), self.manifest.first
-        left = list(blocks(0, first))
+    def _before(self) -> Tree:
+        """Return the tree over the entries before the bundle."""
+        tree = Tree()
+        left = list(blocks(0, self.manifest.first))
         if len(left) != len(self.manifest.left):
             raise Tampered("the manifest has hashes to spare, or too few")
-        for (level, _), hash in zip(left, self.manifest.left, strict=True):
-            tree.append_subtree(level, hash)
-        for level, index in blocks(first, size):
-            begin = ((index << level) - first) * HASH_SIZE
-            part = leaves[begin : begin + (HASH_SIZE << level)]
-            tree.append_subtree(level, root_hash(_split(part)))
+        _append(tree, zip((level for level, _ in left), self.manifest.left, strict=True))
         return tree
+
+
+def _append(tree: Tree, subtrees: Iterable[tuple[int, bytes]]) -> None:
+    for level, hash in subtrees:
+        tree.append_subtree(level, hash)
 
 
 def _checked(bundle: Bundle, processes: int | None, total: int) -> Iterator[Findings]:
     processes = processes or os.cpu_count() or 1
-    parts: Iterable[Part] = bundle.parts()
+    check = partial(check_part, bundle.path, bundle.manifest.first)
     if processes == 1 or total <= _ALONE:
-        for part in parts:
-            yield check_part(bundle.path, part)
+        yield from map(check, bundle.parts())
         return
-    parts = list(parts)
     with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(check_part, [bundle.path] * len(parts), parts)
+        yield from pool.map(check, bundle.parts())
 
 
 def _verified_proof(path: Path, key: VerifierKey) -> Report:
