@@ -96,8 +96,9 @@ class Entry:
             self.id,
             self.type,
             self.recorded_at,
-            request_of(document),
-            project_of(document),
+            # INVARIANT: where they are given, the document says the same.
+            self.request_id if self.request_id is not None else request_of(document),
+            self.project if self.project is not None else project_of(document),
             replica.id,
             replica_seq,
             self.terminal,

@@ -60,7 +60,14 @@ def request_of(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as it stan
 
 def project_of(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as it stands in the JSON
     """Return the project an entry belongs to, or None: its own, or that of its first part."""
-    return _project_in({name: document[name] for name in sorted(document)})
+    if "project" in document:
+        return document["project"]
+    owners = [
+        name
+        for name, part in document.items()
+        if type(part) is dict and part.get("project") is not None
+    ]
+    return document[min(owners)]["project"] if owners else None
 
 
 def _project_in(document: Mapping[str, Any]) -> Any:  # noqa: ANN401 - as it stands in the JSON

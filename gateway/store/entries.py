@@ -193,6 +193,7 @@ class SqliteWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._connections: dict[int, sqlite3.Connection] = {}  # by how long they wait, ms
         self._commit_s = 0.0  # moving average
+        self._last_seq = 0  # of the last batch
 
     async def append(
         self, rows: Sequence[EntryRow], replica: str, sealed: Sealed = NOTHING
@@ -209,6 +210,8 @@ class SqliteWriter:
                     )
         if inserted != len(rows):
             raise Fenced
+        first_seq = self._last_seq - len(rows) + 1  # a statement's numbers follow each other
+        self._database.recent_leaves.add(first_seq, (row.body for row in rows))
 
     async def aclose(self) -> None:
         """Close the connections once the last statement is done."""
@@ -231,7 +234,8 @@ class SqliteWriter:
         values.extend([None] * (len(EntryRow._fields) * (size - len(rows))))
         values.append(replica)
         try:
-            inserted = _execute(self._connection(wait_ms), _padded_insert(size), values, sealed)
+            connection = self._connection(wait_ms)
+            inserted, last_seq = _execute(connection, _padded_insert(size), values, sealed)
         except sqlite3.IntegrityError as error:
             raise Conflict from error
         except sqlite3.Error as error:
@@ -239,6 +243,7 @@ class SqliteWriter:
                 self._drop()
             raise
         self._commit_s += (perf_counter() - started - self._commit_s) / _AVERAGED
+        self._last_seq = last_seq
         return inserted
 
     def _connection(self, wait_ms: int) -> sqlite3.Connection:
@@ -261,20 +266,21 @@ class SqliteWriter:
 
 def _execute(
     connection: sqlite3.Connection, statement: str, values: list[object], sealed: Sealed
-) -> int:
-    """Insert entries and what is sealed, all or nothing; return how many entries."""
+) -> tuple[int, int]:
+    """Insert entries and what is sealed, all or nothing; how many, and the last one's number."""
     if not sealed:
-        return connection.execute(statement, values).rowcount
+        done = connection.execute(statement, values)
+        return done.rowcount, done.lastrowid or 0
     connection.execute("BEGIN IMMEDIATE")
     try:
-        inserted = connection.execute(statement, values).rowcount
-        if inserted:
+        done = connection.execute(statement, values)
+        if done.rowcount:
             insert_sealed(connection, sealed)
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-    return inserted
+    return done.rowcount, done.lastrowid or 0
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

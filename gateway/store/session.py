@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway.errors import SchemaOutdated, StoreUnavailable
+from gateway.store.leaves import RecentLeaves
 
 Columns = TypeVarTuple("Columns")
 
@@ -76,6 +77,9 @@ class Database:
 
     Raises:
         ValueError: If the URL names another kind of database, or an in-memory one.
+
+    Attributes:
+        recent_leaves: Of the entries that were written through it, for the tree.
     """
 
     def __init__(self, url: str):
@@ -88,6 +92,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _sqlite_engine(self) if self.is_sqlite else _postgresql_engine(self)
         self._here = _sqlite_here(self) if self.is_sqlite else None
+        self.recent_leaves = RecentLeaves()
         # SQLite has one writer, and others poll for their turn: under load they never
         # get it. Within this process writers take turns here, first come first served.
         self.turn: AbstractAsyncContextManager[None] = (

@@ -7,13 +7,12 @@ number of replicas that try at once one succeeds and nothing is done twice.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, func, insert, literal_column, select, text, tuple_, update
+from sqlalchemy import func, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.store.entries import StoredEntry
 from gateway.store.tables import audit_entries, audit_tiles, audit_trees
 
 # Keys of PostgreSQL advisory locks stand in `gateway.store.session`: 1 and 2 of "osti".
@@ -113,28 +112,6 @@ async def index_of(connection: AsyncConnection, tree: TreeRow, seq: int, width: 
         audit_entries.c.seq >= found.first_seq, audit_entries.c.seq < seq
     )
     return int(found.number) * width + len((await connection.execute(between)).all())
-
-
-async def unintegrated(
-    connection: AsyncConnection, after_seq: int, limit: int
-) -> Sequence[StoredEntry]:
-    """Return entries that are in no tree yet, in log order.
-
-    On PostgreSQL it hashes them itself, and the body of what is returned is the leaf's hash:
-    the bodies need not travel then.
-
-    INVARIANT: who inserts holds the sequence lock until the commit, so an entry that is not
-    seen here has a greater number than all that are.
-    """
-    columns = audit_entries.c
-    body: ColumnElement[bytes] = columns.body
-    if connection.dialect.name == "postgresql":
-        # RFC 6962 section 2.1: a leaf is hashed with a zero byte before it.
-        body = func.sha256(literal_column(r"'\x00'::bytea").op("||")(columns.body))
-    query = (
-        select(columns.seq, body).where(columns.seq > after_seq).order_by(columns.seq).limit(limit)
-    )
-    return [StoredEntry(*row) for row in (await connection.execute(query)).all()]
 
 
 async def grow(connection: AsyncConnection, tree: TreeRow, size: int, last_seq: int) -> bool:
