@@ -26,6 +26,7 @@ from gateway.audit import records
 from gateway.audit.export import Stretch, export
 from gateway.audit.heads import FileHeads
 from gateway.audit.ledger import Ledger
+from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.sweeper import Sweeper
 from gateway.exchange import Exchange
@@ -96,7 +97,7 @@ async def _caller(ledger: Ledger, number: int, load: Load, waits: list[float]) -
 async def _measure(url: str, home: Path, load: Load, bundle: Path | None) -> None:
     database = Database(url)
     await database.migrate()
-    tree = LogTree(database, KEY, FileHeads(home / "heads"))
+    tree = LogTree(database, GivenLogKeys(KEY), FileHeads(home / "heads"))
     ledger = Ledger(database, home)
     await ledger.start()
     if load.tree:

@@ -28,6 +28,7 @@ from gateway.audit.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoi
 from gateway.audit.export import Stretch, export, signed_tree
 from gateway.audit.heads import FileHeads
 from gateway.audit.ledger import Ledger
+from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.merkle import leaf_hash, root_hash
 from gateway.audit.verify import Report, verify_file
@@ -305,7 +306,7 @@ async def write_log(home: Path, requests: int) -> tuple[Copy, bytes, int]:
     """Write a log, and return its bundle, a checkpoint from half-way, and false alarms."""
     database = Database(f"sqlite+aiosqlite:///{home}/ostiary.db")
     await database.migrate()
-    tree = LogTree(database, KEY, FileHeads(home / "heads"))
+    tree = LogTree(database, GivenLogKeys(KEY), FileHeads(home / "heads"))
     ledger = Ledger(database, home)
     await ledger.start()
     older, alarms, bundle = b"", 0, home / "bundle"

@@ -24,7 +24,7 @@ from gateway.api.services import Services
 from gateway.audit.expiry import Expiry
 from gateway.audit.heads import open_heads
 from gateway.audit.ledger import Ledger
-from gateway.audit.log_key import read_or_create_key
+from gateway.audit.log_key import open_log_keys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.sweeper import Sweeper
 from gateway.audit.vault import Vault, open_vault
@@ -160,8 +160,8 @@ def open_runner(settings: Settings) -> Runner:
 
 def _open_log_tree(settings: Settings, database: Database, stack: AsyncExitStack) -> LogTree:
     """Return the log's tree, which is closed after the ledger: that writes to the last."""
-    key = read_or_create_key(settings.resolved_log_key)
-    log_tree = LogTree(database, key, open_heads(settings.resolved_head_keeper, settings.home))
+    keys = open_log_keys(settings)
+    log_tree = LogTree(database, keys, open_heads(settings.resolved_head_keeper, settings.home))
     stack.push_async_callback(log_tree.aclose)
     return log_tree
 

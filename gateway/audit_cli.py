@@ -1,16 +1,14 @@
 """`ostiary audit`: read the decision log, prove it, and verify what was proved.
 
-`verify`, `verifier` and `witness` are the auditor's: they need no settings and no database.
+`verify` and `verifier` are the auditor's: they need no settings and no database.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,11 +21,11 @@ from gateway.terminal import (
     NO,
     WRONG_USAGE,
     Json,
+    answered,
     entry_line,
     fail,
     progress_bar,
     read_settings,
-    say,
     with_database,
 )
 
@@ -38,6 +36,14 @@ app = typer.Typer(help="The decision log.", no_args_is_help=True)
 
 Out = Annotated[Path | None, typer.Option(help="Into this file instead of stdout.")]
 Shard = Annotated[str | None, typer.Option(help="A half year, as in `2026h2`; the newest.")]
+
+
+class Shown(StrEnum):
+    """What `checkpoint` prints of the log's keys."""
+
+    KEY = "key"
+    MLDSA = "mldsa"
+    CHANGES = "changes"
 
 
 @app.command("tail")
@@ -85,6 +91,10 @@ def verify_bundle(
     since: Annotated[
         Path | None, typer.Option(help="A checkpoint that you were given earlier.")
     ] = None,
+    mldsa_key: Annotated[
+        str | None,
+        typer.Option(help="The log's ML-DSA-44 key, or a file: it must have signed too."),
+    ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="One per core by default.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -92,7 +102,7 @@ def verify_bundle(
     from gateway.audit.verify_main import checked, in_words
 
     with progress_bar("verifying") as progress:
-        status, answer = checked(bundle, key, since, processes, progress)
+        status, answer = checked(bundle, key, since, processes, progress, mldsa_key)
     if isinstance(answer, str):
         fail(answer, status)
     typer.echo(json.dumps(answer.document()) if as_json else in_words(answer))
@@ -135,6 +145,12 @@ def prove_entry(
 @app.command("checkpoint")
 def print_checkpoint(
     key: Annotated[bool, typer.Option("--key", help="Print the verifier key instead.")] = False,
+    mldsa_key: Annotated[
+        bool, typer.Option("--mldsa-key", help="Print the ML-DSA-44 key instead.")
+    ] = False,
+    key_changes: Annotated[
+        bool, typer.Option("--key-changes", help="Print instead how the key changed, signed.")
+    ] = False,
     since: Annotated[
         int | None,
         typer.Option("--from", min=0, help="With the proof from this size, for a witness."),
@@ -143,8 +159,9 @@ def print_checkpoint(
     as_json: Json = False,
 ) -> None:
     """Print the log's last signed checkpoint: hand it to your auditor."""
-    if key:
-        _print_key(as_json=as_json)
+    if key or mldsa_key or key_changes:
+        shown = Shown.KEY if key else Shown.MLDSA if mldsa_key else Shown.CHANGES
+        _print_key(shown, as_json=as_json)
         return
     from gateway.audit.checkpoint import hash_text, parse_checkpoint
     from gateway.audit.export import growth, signed_tree
@@ -166,47 +183,25 @@ def print_checkpoint(
         typer.echo("\n".join([f"old {since}", *proof, "", note.decode()]), nl=False)
 
 
-@app.command("witness")
-def cosign_checkpoint(
-    request: Annotated[
-        Path, typer.Argument(help="What `checkpoint --from SIZE` printed; `-` is stdin.")
-    ],
-    key: Annotated[Path, typer.Option(help="Your private key, made by `policy keygen`.")],
-    log_key: Annotated[str, typer.Option(help="The log's verifier key, or a file with it.")],
-    state: Annotated[Path, typer.Option(help="Where you keep what you saw.")],
-    out: Out = None,
-    as_json: Json = False,
-) -> None:
-    """Cosign a checkpoint that extends all you saw of this log. Status 1 if it does not."""
-    from gateway.audit.checkpoint import hash_text, parse_checkpoint
-    from gateway.audit.cosignature import witness_key
-    from gateway.audit.log_key import read_key
-    from gateway.audit.verify_main import read_verifier_key
-    from gateway.audit.witness import Witness, parse_request
+def _print_key(shown: Shown, *, as_json: bool) -> None:
+    from gateway.audit.key_rotation import KeysInForce, keys_in_force
+    from gateway.audit.log_key import open_log_keys
 
-    with _answered():
-        content = sys.stdin.buffer.read() if str(request) == "-" else request.read_bytes()
-        signer = read_key(key)
-        witness = Witness(signer, [read_verifier_key(log_key)], state)
-        note = asyncio.run(witness.add(parse_request(content), int(time.time())))
-        text = note.encode().decode()
-        if out or not as_json:
-            _put(text, out)
+    settings = read_settings()
+
+    async def ask(database: Database) -> KeysInForce:
+        return await keys_in_force(database, open_log_keys(settings))
+
+    with answered():
+        found = with_database(settings, ask)
     if as_json:
-        head = parse_checkpoint(note.text)
-        document = {"origin": head.origin, "size": head.size, "root": hash_text(head.root)}
-        document |= {"witness": str(witness_key(signer)), "note": text}
-        typer.echo(json.dumps(document))
-        return
-    say(f"cosigned; others verify it with {witness_key(signer)}")
-
-
-def _print_key(*, as_json: bool) -> None:
-    from gateway.audit.log_key import read_or_create_key
-
-    with _answered():
-        verifier = str(read_or_create_key(read_settings().resolved_log_key).verifier)
-    typer.echo(json.dumps({"key": verifier}) if as_json else verifier)
+        typer.echo(json.dumps(found._asdict()))
+    elif shown is Shown.CHANGES:
+        typer.echo(json.dumps(found.key_changes, indent=1, ensure_ascii=False))
+    elif shown is Shown.MLDSA and found.mldsa_key is None:
+        fail("checkpoints are not signed with ML-DSA-44: OSTIARY_LOG_MLDSA", NO)
+    else:
+        typer.echo(found.mldsa_key if shown is Shown.MLDSA else found.key)
 
 
 def _put(text: str, out: Path | None) -> None:
@@ -219,12 +214,11 @@ def _put(text: str, out: Path | None) -> None:
 @contextmanager
 def _answered() -> Iterator[None]:
     """End with what went wrong: 1 where the answer is no, 2 where a file cannot be used."""
-    from gateway.audit.witness import WitnessError
     from gateway.notes import NoteError
 
     try:
         yield
-    except (WitnessError, NoteError) as error:
+    except NoteError as error:
         fail(str(error), NO)
     except ValueError as error:
         fail(str(error), WRONG_USAGE)

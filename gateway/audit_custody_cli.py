@@ -1,4 +1,4 @@
-"""`ostiary audit grants`: who may write the log, and who may not change it."""
+"""`ostiary audit grants | rotate-key`: who may write the log, and with which key it is signed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.policy_lifecycle_cli import Operator
 from gateway.terminal import (
     NO,
     WRONG_USAGE,
@@ -18,9 +19,74 @@ from gateway.terminal import (
 )
 
 if TYPE_CHECKING:
+    from gateway.audit.log_key import FileLogKeys
     from gateway.settings import Settings
+    from gateway.store.session import Database
 
 app = typer.Typer()
+
+
+@app.command("rotate-key")
+def rotate_log_key(
+    reason: Annotated[str | None, typer.Option(help="Why; it goes into the log.")] = None,
+    retire: Annotated[
+        bool, typer.Option("--retire", help="Instead, destroy all keys but the one that signs.")
+    ] = False,
+    operator: Operator = None,
+    as_json: Json = False,
+) -> None:
+    """Give the log a new key, announced in the log and signed by the old key and the new.
+
+    The key before signs too until it is retired. Gateways need no restart.
+    """
+    if retire == (reason is not None):
+        fail("say why with --reason, or retire the keys before with --retire", WRONG_USAGE)
+    settings = read_settings()
+    from gateway.audit.log_key import open_log_keys
+
+    with answered():
+        keys = open_log_keys(settings)
+        if reason is None:
+            _retire(settings, keys, as_json=as_json)
+        else:
+            _rotate(settings, keys, reason, operator, as_json=as_json)
+
+
+def _rotate(
+    settings: Settings, keys: FileLogKeys, reason: str, operator: str | None, *, as_json: bool
+) -> None:
+    from gateway.audit.heads import open_heads
+    from gateway.audit.key_rotation import Rotated, rotate_key
+    from gateway.policy_lifecycle import operator as actor
+
+    async def ask(database: Database) -> Rotated:
+        heads = open_heads(settings.resolved_head_keeper, settings.home)
+        try:
+            return await rotate_key(database, keys, heads, actor=actor(operator).id, reason=reason)
+        finally:
+            await heads.aclose()
+
+    done = with_database(settings, ask)
+    if as_json:
+        line = {"old": str(done.old), "new": str(done.new), "size": done.last.size}
+        typer.echo(json.dumps({**line, "origin": done.last.origin, "note": done.note.decode()}))
+    else:
+        typer.echo(f"from entry {done.last.size} of {done.last.origin} on: {done.new}")
+
+
+def _retire(settings: Settings, keys: FileLogKeys, *, as_json: bool) -> None:
+    from gateway.audit.heads import open_heads
+    from gateway.audit.key_rotation import retire_keys
+
+    async def ask(database: Database) -> int:
+        heads = open_heads(settings.resolved_head_keeper, settings.home)
+        try:
+            return await retire_keys(database, keys, heads)
+        finally:
+            await heads.aclose()
+
+    gone = with_database(settings, ask)
+    typer.echo(json.dumps({"destroyed": gone}) if as_json else f"destroyed {gone}")
 
 
 @app.command("grants")

@@ -28,6 +28,7 @@ from gateway import (
     policy_pack_cli,
     policy_replay_cli,
     user_cli,
+    witness_cli,
 )
 from gateway.errors import GatewayError
 from gateway.terminal import NO, Json, fail, read_settings, rows, with_database
@@ -60,6 +61,7 @@ audit_cli.app.add_typer(content_cli.audit)
 audit_cli.app.add_typer(audit_custody_cli.app)
 audit_cli.app.add_typer(audit_replay_cli.app)
 audit_cli.app.add_typer(export_cli.app)
+audit_cli.app.add_typer(witness_cli.app, name="witness")
 keys.add_typer(content_cli.keys)
 app.add_typer(user_cli.app, name="user")
 app.add_typer(conversation_cli.app, name="conversation")

@@ -89,9 +89,9 @@ def signing_key(settings: Settings) -> SigningKey:
     Raises:
         ValueError, OSError: If it cannot be read.
     """
-    from gateway.audit.log_key import read_key
+    from gateway.audit.log_key import read_keys
 
-    return read_key(settings.resolved_log_key)
+    return read_keys(settings.resolved_log_key)[-1]  # where it was rotated, the newest signs
 
 
 def _tell(out: Path, format: str, done: Exported, *, as_json: bool) -> None:

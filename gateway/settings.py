@@ -131,6 +131,13 @@ class Settings(BaseSettings):
             "`<home>/keys/log`, made at the first start."
         ),
     ] = ""
+    log_mldsa: Annotated[
+        bool,
+        Field(
+            description="Sign checkpoints with ML-DSA-44 too, with the key in "
+            "`<home>/keys/log-mldsa`, made at the first start."
+        ),
+    ] = False
     head_keeper: Annotated[
         str,
         Field(

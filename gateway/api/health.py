@@ -81,6 +81,7 @@ def _log(services: Services) -> dict[str, Any]:
     head = tree.head
     return {
         "key": tree.verifier_key,
+        "signs": tree.signs,
         "checkpoint": head and {"origin": head.origin, "size": head.size},
         "alarm": tree.alarm and {"wrong": tree.alarm.wrong.value, "detail": tree.alarm.detail},
     }

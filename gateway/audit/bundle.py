@@ -24,6 +24,7 @@ from gateway.audit.merkle import HASH_SIZE
 from gateway.notes import NoteError
 
 BUNDLE_FORMAT = "ostiary-bundle/1"
+KEYED_FORMAT = "ostiary-bundle/2"  # of a log whose key was changed: the manifest says how
 MANIFEST, CHECKPOINT, ENTRIES = "manifest.json", "checkpoint", "entries.jsonl"
 COLUMNS, LEAVES = "columns.jsonl", "leaves"
 PART = 1024  # entries that are checked at once: a megabyte, which a processor keeps at hand
@@ -71,12 +72,14 @@ class Manifest:
         count: How many.
         left: Hashes of the complete subtrees over the entries before, the largest first.
         right: Likewise of those after, up to the size of the checkpoint.
+        keys: The changes of the log's key, signed notes, in their order.
     """
 
     first: int
     count: int
     left: tuple[bytes, ...]
     right: tuple[bytes, ...]
+    keys: tuple[bytes, ...] = ()
 
 
 class Bundle:
@@ -138,22 +141,40 @@ class Bundle:
 
 def parse_manifest(content: bytes) -> Manifest:
     """Read a manifest. Raises `BundleError`."""
-    document = read_object(content, {"format", "first", "count", "left", "right"})
-    if document["format"] != BUNDLE_FORMAT:
-        raise BundleError(f"this reads `{BUNDLE_FORMAT}`, and no other format")
+    document = read_object(content, {"format", "first", "count", "left", "right"}, {"keys"})
+    check_format(document, BUNDLE_FORMAT, KEYED_FORMAT)
     first, count = document["first"], document["count"]
     if not all(type(number) is int and 0 <= number <= MAX_SIZE for number in (first, count)):
         raise BundleError("the manifest's numbers cannot be used")
-    return Manifest(first, count, read_hashes(document["left"]), read_hashes(document["right"]))
+    return Manifest(
+        first,
+        count,
+        read_hashes(document["left"]),
+        read_hashes(document["right"]),
+        read_notes(document.get("keys", [])),
+    )
 
 
-def read_object(content: bytes, names: set[str]) -> dict[str, Any]:
-    """Read a JSON object with exactly these names, each once. Raises `BundleError`."""
+def check_format(document: dict[str, Any], plain: str, keyed: str) -> None:
+    """Check that a document is in the format that its names are of. Raises `BundleError`."""
+    if document["format"] != (keyed if "keys" in document else plain):
+        raise BundleError(f"this reads `{plain}` and `{keyed}`, and no other format")
+
+
+def read_object(
+    content: bytes, names: set[str], optional: frozenset[str] | set[str] = frozenset()
+) -> dict[str, Any]:
+    """Read a JSON object with exactly these names, each once, or the `optional` ones besides.
+
+    Raises:
+        BundleError: If it is none, or holds anything else.
+    """
     try:
         pairs = json.loads(content, object_pairs_hook=tuple)
     except ValueError as error:
         raise BundleError("not JSON") from error
-    if not isinstance(pairs, tuple) or sorted(str(pair[0]) for pair in pairs) != sorted(names):
+    found = sorted(str(pair[0]) for pair in pairs) if isinstance(pairs, tuple) else []
+    if found not in (sorted(names), sorted(names | optional)):
         raise BundleError(f"must hold exactly {', '.join(sorted(names))}")
     return dict(pairs)
 
@@ -166,6 +187,16 @@ def read_hashes(value: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - whatever the
         return tuple(parse_hash(hash) for hash in value)
     except NoteError as error:
         raise BundleError(str(error)) from error
+
+
+def read_notes(value: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - whatever the JSON holds
+    """Read a list of signed notes, which nobody has verified yet. Raises `BundleError`."""
+    if not isinstance(value, list) or not all(isinstance(note, str) for note in value):
+        raise BundleError("changes of key must be a list of signed notes")
+    try:
+        return tuple(note.encode() for note in value)
+    except UnicodeEncodeError as error:
+        raise BundleError("a change of key is no Unicode text") from error
 
 
 def read_lines(path: Path, span: Span) -> list[bytes]:

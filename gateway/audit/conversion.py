@@ -8,6 +8,7 @@ and a bundle of the same time lead to the root that was signed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import orjson
 
 from gateway.audit.archive import Archive, whole_file
-from gateway.audit.checkpoint import hash_text, read_checkpoint
+from gateway.audit.checkpoint import hash_text
 from gateway.audit.export import Exported, Progress, Source, Stretch, stretches
 from gateway.audit.formats.cef import CEF
 from gateway.audit.formats.ocsf import OCSF
@@ -24,8 +25,9 @@ from gateway.audit.formats.parquet import PARQUET
 from gateway.audit.formats.separated import CSV
 from gateway.audit.formats.types import Format, Record
 from gateway.audit.merkle import leaf_hash
-from gateway.audit.signed_files import SIGNED_LIST, FileList, LogPart
-from gateway.notes import Note, SigningKey, sign
+from gateway.audit.signed_files import KEY_CHANGES, SIGNED_LIST, FileList, LogPart
+from gateway.audit.succession import Keyring, parse_succession
+from gateway.notes import Note, NoteError, SigningKey, sign
 from gateway.store.session import Database
 from gateway.store.times import now_text
 from gateway.store.trees import WholeEntry
@@ -72,6 +74,8 @@ async def convert(
             writer.close()
         for source in sources:
             archive.add(f"checkpoint-{source.tree.shard}", source.tree.checkpoint or b"")
+        if changes := sources[0].key_changes:
+            archive.add(KEY_CHANGES, json.dumps(changes, ensure_ascii=False).encode())
         seal(archive, f"export {format.name}/{format.mapping}", what, logs, key)
     return [source.exported for source in sources]
 
@@ -98,7 +102,11 @@ def log_parts(sources: Sequence[Source], key: SigningKey) -> tuple[LogPart, ...]
     Raises:
         NoteError: If `key` is not the one that signed the log.
     """
-    heads = [read_checkpoint(each.tree.checkpoint or b"", [key.verifier]) for each in sources]
+    changes = [parse_succession(note.encode()) for note in sources[0].key_changes]
+    keys = Keyring([key.verifier], changes)
+    if keys.current != key.verifier:
+        raise NoteError("this key of the log does not sign any more: another took over")
+    heads = [keys.read(each.tree.checkpoint or b"") for each in sources]
     return tuple(
         LogPart(head.origin, source.first, source.count, head.size)
         for source, head in zip(sources, heads, strict=True)

@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from gateway.audit.archive import Archive, whole_file
 from gateway.audit.bundle import (
     BUNDLE_FORMAT,
     CHECKPOINT,
     COLUMNS,
     ENTRIES,
+    KEYED_FORMAT,
     LEAVES,
     MANIFEST,
 )
@@ -31,11 +35,13 @@ from gateway.audit.merkle import (
     inclusion_ranges,
 )
 from gateway.audit.queries import entry_id_of
+from gateway.audit.succession import KEY_CHANGED
 from gateway.audit.tiles import WIDTH, Place, nodes_in, places_of
-from gateway.audit.verify import PROOF_FORMAT
+from gateway.audit.verify import KEYED_PROOF_FORMAT, PROOF_FORMAT
 from gateway.errors import Conflict, NotFound
 from gateway.store import entries as entry_rows
 from gateway.store import trees as store
+from gateway.store.log_keys import of_type
 from gateway.store.session import Database
 from gateway.store.trees import TreeRow
 
@@ -86,12 +92,14 @@ class Source:
         tree: Of which shard.
         first: Index of the first entry.
         end: Of the one after the last.
+        key_changes: How the log's key changed, signed notes, in their order.
     """
 
     database: Database
     tree: TreeRow
     first: int
     end: int
+    key_changes: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -192,13 +200,15 @@ async def write_bundle(
     source: Source, archive: Archive, progress: Progress = lambda done, total: None
 ) -> None:
     """Write the five files of a bundle, and the archive's end."""
-    manifest = {
+    manifest: dict[str, Any] = {
         "format": BUNDLE_FORMAT,
         "first": source.first,
         "count": source.count,
         "left": await source.hashes(0, source.first),
         "right": await source.hashes(source.end, source.tree.checkpoint_size),
     }
+    if source.key_changes:
+        manifest.update(format=KEYED_FORMAT, keys=list(source.key_changes))
     await _write_entries(source, archive, progress)
     with archive.member(LEAVES) as file:
         async for hashes in source.leaves():
@@ -230,14 +240,23 @@ async def proof(database: Database, id: str) -> dict[str, Any]:
                 size = tree.checkpoint_size
                 places = places_of(inclusion_ranges(index, size))
                 nodes = nodes_in(await store.tiles(connection, tree.shard, places))
-                return {
+                made: dict[str, Any] = {
                     "format": PROOF_FORMAT,
                     "index": index,
                     "entry": entry.body.decode(),
                     "hashes": [hash_text(hash) for hash in inclusion_proof(index, size, nodes)],
                     "checkpoint": (tree.checkpoint or b"").decode(),
                 }
+                if keys := await key_changes(connection):
+                    made.update(format=KEYED_PROOF_FORMAT, keys=keys)
+                return made
     raise Conflict(f"no checkpoint covers `{id}` yet; try again in a second")
+
+
+async def key_changes(connection: AsyncConnection) -> list[str]:
+    """Return the changes of the log's key, signed notes, in their order."""
+    found = await of_type(connection, KEY_CHANGED, 0)
+    return [orjson.loads(entry.body)["log_key"]["note"] for entry in found]
 
 
 async def growth(database: Database, tree: TreeRow, old: int) -> list[str]:
@@ -265,7 +284,11 @@ async def _source(database: Database, tree: TreeRow, what: Stretch) -> Source | 
                 return None
             indexes = [await store.index_of(connection, tree, seq, WIDTH) for seq in found]
         first, end = (indexes[0] or 0), min(end, (indexes[1] or 0) + 1)
-    return Source(database, tree, first, end) if first < end else None
+    if first >= end:
+        return None
+    async with database.read() as connection:
+        changes = await key_changes(connection)
+    return Source(database, tree, first, end, tuple(changes))
 
 
 async def _write_entries(source: Source, archive: Archive, progress: Progress) -> None:

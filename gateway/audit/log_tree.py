@@ -17,10 +17,10 @@ import structlog
 from gateway.audit.checkpoint import Checkpoint
 from gateway.audit.heads import HeadKeeper
 from gateway.audit.integrator import Integrator
+from gateway.audit.log_key import LogKeys
 from gateway.audit.publisher import Alarm, LogAlarm, Publisher, Wrong
 from gateway.audit.scrub import Scrubber
 from gateway.errors import StoreUnavailable
-from gateway.notes import SigningKey
 from gateway.store.session import Database
 
 PERIOD_S = 1.0
@@ -34,7 +34,7 @@ class LogTree:
 
     Args:
         database: Migrated.
-        key: Signs checkpoints.
+        keys: Sign checkpoints.
         heads: Where they are kept apart; closed with this.
         period_s: How often, seconds.
 
@@ -46,20 +46,29 @@ class LogTree:
     def __init__(
         self,
         database: Database,
-        key: SigningKey,
+        keys: LogKeys,
         heads: HeadKeeper,
         period_s: float = PERIOD_S,
     ):
-        self.verifier_key = str(key.verifier)
         self.alarm: Alarm | None = None
         self.head: Checkpoint | None = None
         self._integrator = Integrator(database)
-        self._publisher = Publisher(database, key, heads)
+        self._publisher = Publisher(database, keys, heads)
         self._scrubber = Scrubber(database)
         self._heads = heads
         self._period_s = period_s
         self._to_scrub = _FIRST_TILES
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def verifier_key(self) -> str:
+        """The key that signs, as people hand it on."""
+        return str(self._publisher.current)
+
+    @property
+    def signs(self) -> bool:
+        """Whether the key that signs is here; without it others must sign."""
+        return self._publisher.signing_key() is not None
 
     async def start(self) -> None:
         """Run passes until `aclose`."""

@@ -6,25 +6,32 @@ it is another, or the tree is smaller, nothing is signed and the alarm names wha
 wrong, until the database is again one that extends them.
 
 INVARIANT: what is kept is read before the tree, so a tree that grows meanwhile never
-looks too small; and a checkpoint is kept before it is published.
+looks too small; and a checkpoint is kept before it is published. Who signs is alone
+meanwhile, also with those who change the key: what a key signed ends where the log says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+import orjson
 import structlog
 
-from gateway.audit.checkpoint import Checkpoint, read_checkpoint, sign_checkpoint
+from gateway.audit.checkpoint import Checkpoint
 from gateway.audit.heads import HeadKeeper
+from gateway.audit.log_key import LogKeys
 from gateway.audit.merkle import range_hash
+from gateway.audit.mldsa import sign_mldsa
+from gateway.audit.succession import KEY_CHANGED, Keyring, Succession, parse_succession
 from gateway.audit.tiles import nodes_in, places_of
 from gateway.errors import StoreUnavailable
-from gateway.notes import NoteError, SigningKey
+from gateway.notes import Note, NoteError, SigningKey, VerifierKey, sign
 from gateway.store import trees as store
+from gateway.store.log_keys import of_type, signing_turn
 from gateway.store.session import Database
 from gateway.store.trees import TreeRow
 
@@ -69,18 +76,48 @@ class Publisher:
 
     Args:
         database: Migrated.
-        key: Signs; its name is the log's.
+        keys: Sign; their name is the log's.
         heads: Where checkpoints are kept apart.
+        now: The time of day, Unix seconds.
+
+    Attributes:
+        current: The key that signs, as far as the log has been read; it need not be here.
     """
 
-    def __init__(self, database: Database, key: SigningKey, heads: HeadKeeper):
+    def __init__(
+        self,
+        database: Database,
+        keys: LogKeys,
+        heads: HeadKeeper,
+        now: Callable[[], float] = time.time,
+    ):
         self._database = database
-        self._key = key
+        self._keys = keys
         self._heads = heads
+        self._now = now
+        self._name = keys.held[0].name
+        self._changes: list[Succession] = []
+        self._changed_at = 0  # the number of the last entry that changed the key
+        self._read_to = 0
+        self._ring = Keyring([key.verifier for key in keys.held])
+
+    @property
+    def current(self) -> VerifierKey:
+        """See above."""
+        return self._ring.current
+
+    @property
+    def earlier(self) -> tuple[VerifierKey, ...]:
+        """The keys that signed before."""
+        return tuple(each.old for each in self._ring.changes)
+
+    def signing_key(self) -> SigningKey | None:
+        """Return the key that signs, or None if it is not here: others sign then."""
+        return next((key for key in self._keys.held if key.verifier == self.current), None)
 
     def origin(self, shard: str) -> str:
         """Return by which name a shard goes."""
-        return f"{self._key.name}/{shard}"
+        return f"{self._name}/{shard}"
 
     async def publish(self) -> list[Checkpoint]:
         """Sign and publish the head of every shard that has grown.
@@ -92,6 +129,12 @@ class Publisher:
             LogAlarm: If the log is not what it was; nothing is signed.
             StoreUnavailable: If the database cannot be used.
         """
+        async with signing_turn(self._database):
+            return await self.publish_alone()
+
+    async def publish_alone(self) -> list[Checkpoint]:
+        """Do as `publish`, for whoever has the turn to sign already."""
+        await self._read_changes()
         with _keeping():
             notes = await self._heads.kept()  # INVARIANT: before the trees
         kept = self._own(notes)
@@ -100,15 +143,38 @@ class Publisher:
         self._check_shards(kept, trees)
         for tree in trees:
             await self._check(tree, kept.get(self.origin(tree.shard)))
-        return [await self._sign(tree) for tree in trees if tree.size > tree.checkpoint_size]
+        signer = self.signing_key()
+        # INVARIANT: what a new key signs holds the entry by which it took over.
+        if signer is None or not trees or trees[-1].last_seq < self._changed_at:
+            return []
+        grown = (tree for tree in trees if tree.size > tree.checkpoint_size)
+        return [await self._sign(tree, signer) for tree in grown]
+
+    async def _read_changes(self) -> None:
+        """Read from the log how the key changed since it was looked at last."""
+        async with self._database.read() as connection:
+            found = await of_type(connection, KEY_CHANGED, self._read_to)
+        for entry in found:
+            try:
+                note = orjson.loads(entry.body)["log_key"]["note"]
+                self._changes.append(parse_succession(note.encode()))
+            except (NoteError, KeyError, TypeError, AttributeError):
+                log.warning("log_key_change_unreadable", seq=entry.seq)  # nobody signed it
+            else:
+                self._changed_at = entry.seq
+            self._read_to = entry.seq
+        try:
+            self._ring = Keyring((key.verifier for key in self._keys.held), self._changes)
+        except NoteError as error:
+            raise LogAlarm(Wrong.FOREIGN_KEY, str(error)) from error
 
     def _own(self, notes: dict[str, bytes]) -> dict[str, Checkpoint]:
         """Return the kept checkpoints of this log; others are none of our business."""
         own = {}
         for origin, note in notes.items():
-            if origin.startswith(f"{self._key.name}/"):
+            if origin.startswith(f"{self._name}/"):
                 try:
-                    own[origin] = read_checkpoint(note, [self._key.verifier])
+                    own[origin] = self._ring.read(note)
                 except NoteError as error:
                     detail = f"the checkpoint kept of `{origin}` cannot be used: {error}"
                     raise LogAlarm(Wrong.NO_KEEPER, detail) from error
@@ -134,7 +200,7 @@ class Publisher:
         if tree.checkpoint is None:
             return None
         try:
-            published = read_checkpoint(tree.checkpoint, [self._key.verifier])
+            published = self._ring.read(tree.checkpoint)
         except NoteError as error:
             detail = f"the head of `{tree.shard}` in the database cannot be used: {error}"
             raise LogAlarm(Wrong.FOREIGN_KEY, detail) from error
@@ -157,15 +223,25 @@ class Publisher:
             )
             raise LogAlarm(Wrong.FORKED, detail)
 
-    async def _sign(self, tree: TreeRow) -> Checkpoint:
+    async def _sign(self, tree: TreeRow, signer: SigningKey) -> Checkpoint:
         root = await self._root(tree.shard, tree.size)
         checkpoint = Checkpoint(self.origin(tree.shard), tree.size, root)
-        note = sign_checkpoint(checkpoint, self._key)
+        note = self._signed(checkpoint, signer)
         with _keeping():
             await self._heads.keep(checkpoint, note)  # INVARIANT: before it is published
         async with self._database.write() as connection:
             await store.publish(connection, tree, checkpoint.size, note)
         return checkpoint
+
+    def _signed(self, checkpoint: Checkpoint, signer: SigningKey) -> bytes:
+        """Return a checkpoint signed; also by the key before, for those who know only that."""
+        note = sign(Note(checkpoint.text()), signer)
+        for key in self._keys.held:
+            if key.verifier == self._ring.previous:
+                note = sign(note, key)
+        if self._keys.mldsa is not None:
+            note = sign_mldsa(note, self._keys.mldsa, int(self._now()))
+        return note.encode()
 
     async def _root(self, shard: str, size: int) -> bytes:
         """Return the root at `size`, computed from the tiles."""

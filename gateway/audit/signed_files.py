@@ -29,6 +29,7 @@ from gateway.notes import NoteError
 
 FILES_FORMAT = "ostiary-files/1"
 SIGNED_LIST = "manifest"  # the name of the list
+KEY_CHANGES = "key-changes"  # of the file that says how the log's key changed, where it did
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.ASCII)
 _FILE = re.compile(r"([0-9a-f]{64})  (.*)", re.ASCII)

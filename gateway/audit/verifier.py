@@ -14,6 +14,8 @@ MODULES = (
     "gateway.notes",
     "gateway.audit.merkle",
     "gateway.audit.checkpoint",
+    "gateway.audit.mldsa",
+    "gateway.audit.succession",
     "gateway.audit.projection",
     "gateway.audit.shapes",
     "gateway.audit.bundle",
@@ -26,7 +28,7 @@ MODULES = (
 
 _HEADER = '''"""Verifies the decision log of Ostiary; needs Python 3.11 and `cryptography`.
 
-    python {name} BUNDLE --key KEY [--since OLD] [--json]
+    python {name} BUNDLE --key KEY [--since OLD] [--mldsa-key KEY] [--json]
 
 Exit status: 0 intact, 1 tampered, 2 wrong usage, or nothing can be said.
 Made by `ostiary audit verifier` from the modules that are named below.

@@ -20,11 +20,13 @@ from gateway.audit.bundle import (
     PART,
     Bundle,
     BundleError,
+    check_format,
     read_hashes,
+    read_notes,
     read_object,
     read_span,
 )
-from gateway.audit.checkpoint import Checkpoint, hash_text, read_checkpoint
+from gateway.audit.checkpoint import Checkpoint, hash_text
 from gateway.audit.entry_check import (
     MISFIT,
     Fault,
@@ -42,9 +44,12 @@ from gateway.audit.merkle import (
     leaf_hash,
     root_from_inclusion_proof,
 )
-from gateway.notes import NoteError, VerifierKey
+from gateway.audit.mldsa import MldsaKey, check_mldsa
+from gateway.audit.succession import Keyring, parse_succession
+from gateway.notes import NoteError, VerifierKey, parse_note
 
 PROOF_FORMAT = "ostiary-proof/1"
+KEYED_PROOF_FORMAT = "ostiary-proof/2"  # of a log whose key was changed
 _ALONE = 16 * PART  # with fewer entries no process is started
 _LARGEST_PROOF = 1_000_000  # bytes
 
@@ -73,6 +78,8 @@ class Report:
         made: When they were made, or None.
         files: How many they are, or None.
         logs: What was found of each log among them.
+        keys: The keys that the log had, in their order, where it was given another.
+        mldsa: Whether the checkpoint was found to be signed with ML-DSA-44 too.
     """
 
     intact: bool
@@ -89,10 +96,36 @@ class Report:
     made: str | None = None
     files: int | None = None
     logs: tuple[Report, ...] = ()
+    keys: tuple[str, ...] = ()
+    mldsa: bool = False
 
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
-        return {**asdict(self), "logs": [each.document() for each in self.logs]}
+        logs = [each.document() for each in self.logs]
+        return {**asdict(self), "logs": logs, "keys": list(self.keys)}
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom an auditor believes.
+
+    Attributes:
+        key: The log's, now or at some time: how it changed travels with what is verified.
+        mldsa: The log's ML-DSA-44 key, if it must have signed the checkpoint too.
+        key_changes: Changes of key, signed notes, that the auditor was given besides.
+    """
+
+    key: VerifierKey
+    mldsa: MldsaKey | None = None
+    key_changes: tuple[bytes, ...] = ()
+
+    def keyring(self, notes: Iterable[bytes]) -> Keyring:
+        """Return what follows with these changes of key. Raises `Tampered`."""
+        try:
+            changes = [parse_succession(note) for note in (*self.key_changes, *notes)]
+            return Keyring([self.key], changes)
+        except NoteError as error:
+            raise Tampered(f"a change of the log's key: {error}") from error
 
 
 class Tampered(Exception):
@@ -105,7 +138,7 @@ class Tampered(Exception):
 
 def verify_file(
     path: Path,
-    key: VerifierKey,
+    key: VerifierKey | Trust,
     since: bytes | None = None,
     *,
     processes: int | None = None,
@@ -115,7 +148,7 @@ def verify_file(
 
     Args:
         path: The file.
-        key: The log's.
+        key: The log's, or whom else the auditor believes.
         since: A signed checkpoint that the auditor was given earlier.
         processes: How many work on a long bundle; as many as there are cores by default.
         progress: Told how many entries of how many are done.
@@ -125,21 +158,22 @@ def verify_file(
             cannot be compared with the older checkpoint.
         OSError: If it cannot be read.
     """
+    trust = key if isinstance(key, Trust) else Trust(key)
     with path.open("rb") as file:
         is_proof = file.read(1) == b"{"
     try:
         if is_proof:
             if since is not None:
                 raise BundleError("the proof of one entry says nothing about an older checkpoint")
-            return _verified_proof(path, key)
-        return verify_bundle(Bundle(path), key, since, processes, progress)
+            return _verified_proof(path, trust)
+        return verify_bundle(Bundle(path), trust, since, processes, progress)
     except Tampered as found:
         return Report(False, str(found), found.index)
 
 
 def verify_bundle(
     bundle: Bundle,
-    key: VerifierKey,
+    trust: Trust,
     since: bytes | None,
     processes: int | None,
     progress: Progress,
@@ -150,17 +184,18 @@ def verify_bundle(
         Tampered: If it is not intact.
         BundleError: If nothing can be said.
     """
-    return _Verification(bundle, key).run(since, processes, progress)
+    return _Verification(bundle, trust).run(since, processes, progress)
 
 
 class _Verification:
     """The work on one bundle."""
 
-    def __init__(self, bundle: Bundle, key: VerifierKey):
+    def __init__(self, bundle: Bundle, trust: Trust):
         self.bundle = bundle
-        self.key = key
-        self.head = signed_head(bundle.checkpoint, key, "the checkpoint")
         self.manifest = manifest = bundle.manifest
+        self.keys = trust.keyring(manifest.keys)
+        self.head = signed_head(bundle.checkpoint, self.keys, "the checkpoint", trust.mldsa)
+        self.mldsa = trust.mldsa is not None
         self.end = manifest.first + manifest.count
         if self.end > self.head.size:
             raise Tampered(f"the checkpoint covers {self.head.size} entries only", self.head.size)
@@ -179,12 +214,14 @@ class _Verification:
             entries=self.manifest.count,
             open_requests=len(whole.admitted),
             since=older.size if older else None,
+            keys=_key_texts(self.keys),
+            mldsa=self.mldsa,
         )
 
     def _older(self, since: bytes | None) -> Checkpoint | None:
         if since is None:
             return None
-        older = signed_head(since, self.key, "the older checkpoint")
+        older = signed_head(since, self.keys, "the older checkpoint")
         if older.origin != self.head.origin:
             raise BundleError(f"the older checkpoint is one of `{older.origin}`")
         if older.size > self.head.size:
@@ -276,17 +313,17 @@ def _checked(bundle: Bundle, processes: int | None, total: int) -> Iterator[Find
         yield from pool.map(check, bundle.parts())
 
 
-def _verified_proof(path: Path, key: VerifierKey) -> Report:
+def _verified_proof(path: Path, trust: Trust) -> Report:
     content = path.read_bytes()
     if len(content) > _LARGEST_PROOF:
         raise BundleError("too large for the proof of one entry")
-    proof = read_object(content, {"format", "index", "entry", "hashes", "checkpoint"})
-    if proof["format"] != PROOF_FORMAT:
-        raise BundleError(f"this reads `{PROOF_FORMAT}`, and no other format")
+    proof = read_object(content, {"format", "index", "entry", "hashes", "checkpoint"}, {"keys"})
+    check_format(proof, PROOF_FORMAT, KEYED_PROOF_FORMAT)
+    keys = trust.keyring(read_notes(proof.get("keys", [])))
     index, entry, note = proof["index"], proof["entry"], proof["checkpoint"]
     if type(index) is not int or not isinstance(entry, str) or not isinstance(note, str):
         raise BundleError("the proof's fields cannot be used")
-    head = signed_head(_bytes(note), key, "the checkpoint")
+    head = signed_head(_bytes(note), keys, "the checkpoint", trust.mldsa)
     hashes, line = read_hashes(proof["hashes"]), _bytes(entry)
     try:
         parse_canonical(line)
@@ -297,13 +334,22 @@ def _verified_proof(path: Path, key: VerifierKey) -> Report:
         raise Tampered("its bytes are not canonical JSON", index) from error
     if root != head.root:
         raise Tampered("the entry is not in the log at this index", index)
-    return replace(_of(head), first=index, entries=1)
+    found = replace(_of(head), first=index, entries=1)
+    return replace(found, keys=_key_texts(keys), mldsa=trust.mldsa is not None)
 
 
-def signed_head(note: bytes, key: VerifierKey, what: str) -> Checkpoint:
+def _key_texts(keys: Keyring) -> tuple[str, ...]:
+    if not keys.changes:
+        return ()
+    return (str(keys.changes[0].old), *(str(each.new) for each in keys.changes))
+
+
+def signed_head(note: bytes, keys: Keyring, what: str, mldsa: MldsaKey | None = None) -> Checkpoint:
     """Return what a checkpoint says. Raises `Tampered` unless the log's key signed it."""
     try:
-        return read_checkpoint(note, [key])
+        if mldsa is not None:
+            check_mldsa(parse_note(note), mldsa)
+        return keys.read(note)
     except NoteError as error:
         raise Tampered(f"{what}: {error}") from error
 

@@ -6,12 +6,15 @@ signed, there is none beside them, and every log among them is intact.
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.audit.bundle import Bundle, BundleError, Span
+from gateway.audit.bundle import Bundle, BundleError, Span, read_notes
 from gateway.audit.checkpoint import hash_text
 from gateway.audit.signed_files import (
+    KEY_CHANGES,
     SIGNED_LIST,
     FileList,
     FileSet,
@@ -23,16 +26,19 @@ from gateway.audit.verify import (
     Progress,
     Report,
     Tampered,
+    Trust,
     signed_head,
     verify_bundle,
     verify_file,
 )
 from gateway.notes import NoteError, VerifierKey, parse_note, verify
 
+_BUNDLE = re.compile(r"log-[0-9]{4}h[12]\.tar", re.ASCII)
+
 
 def verify_anything(
     path: Path,
-    key: VerifierKey,
+    key: VerifierKey | Trust,
     since: bytes | None = None,
     *,
     processes: int | None = None,
@@ -47,7 +53,8 @@ def verify_anything(
     if not holds_signed_files(path):
         return verify_file(path, key, since, processes=processes, progress=progress)
     try:
-        return _Files(FileSet(path), key, processes, progress).verified(since)
+        trust = key if isinstance(key, Trust) else Trust(key)
+        return _Files(FileSet(path), trust, processes, progress).verified(since)
     except Tampered as found:
         return Report(False, str(found), found.index)
 
@@ -55,15 +62,16 @@ def verify_anything(
 class _Files:
     """The work on files under a signed list."""
 
-    def __init__(self, files: FileSet, key: VerifierKey, processes: int | None, progress: Progress):
+    def __init__(self, files: FileSet, trust: Trust, processes: int | None, progress: Progress):
         self.files = files
-        self.key = key
+        self.trust = trust
         self.processes = processes
         self.progress = progress
+        self.keys = trust.keyring(self._key_changes())
         self.listed = self._listed()
 
     def verified(self, since: bytes | None) -> Report:
-        older = signed_head(since, self.key, "the older checkpoint") if since else None
+        older = signed_head(since, self.keys, "the older checkpoint") if since else None
         digests = self.listed.digests
         if missing := sorted(digests.keys() - self.files.names):
             raise Tampered(f"`{missing[0]}` is missing")
@@ -89,17 +97,31 @@ class _Files:
     def _listed(self) -> FileList:
         try:
             note = parse_note(self.files.read(SIGNED_LIST))
-            verify(note, [self.key])
-            return parse_list(note.text)
+            signers = verify(note, self.keys.keys)
+            listed = parse_list(note.text)
+            for part in listed.logs:
+                self.keys.check(signers, part.origin, part.size)
         except NoteError as error:
             raise Tampered(f"the list of files: {error}") from error
+        return listed
+
+    def _key_changes(self) -> tuple[bytes, ...]:
+        """Return how the log's key changed, as the files say; each change proves itself."""
+        if KEY_CHANGES in self.files.names:
+            try:
+                return read_notes(json.loads(self.files.read(KEY_CHANGES)))
+            except ValueError as error:
+                raise BundleError(f"`{KEY_CHANGES}` cannot be used") from error
+        bundles = (name for name in sorted(self.files.names) if _BUNDLE.fullmatch(name))
+        notes = (Bundle(*self.files.place(name)).manifest.keys for name in bundles)
+        return tuple(dict.fromkeys(note for each in notes for note in each))
 
     def _log(self, part: LogPart, since: bytes | None) -> Report:
         bundle, alone = f"log-{part.shard}.tar", f"checkpoint-{part.shard}"
         if bundle in self.listed.digests:
             report = self._bundle(*self.files.place(bundle), since)
         elif alone in self.listed.digests:
-            head = signed_head(self.files.read(alone), self.key, f"`{alone}`")
+            head = signed_head(self.files.read(alone), self.keys, f"`{alone}`", self.trust.mldsa)
             root = hash_text(head.root)
             report = Report(True, origin=head.origin, size=head.size, root=root)
             report = replace(report, first=part.first, entries=part.count)
@@ -112,4 +134,5 @@ class _Files:
 
     def _bundle(self, path: Path, within: Span, since: bytes | None) -> Report:
         bundle = Bundle(path, within)
-        return verify_bundle(bundle, self.key, since, self.processes, self.progress)
+        trust = replace(self.trust, key_changes=(*self.trust.key_changes, *self._key_changes()))
+        return verify_bundle(bundle, trust, since, self.processes, self.progress)

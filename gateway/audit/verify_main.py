@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.audit.bundle import BundleError
-from gateway.audit.verify import Progress, Report
+from gateway.audit.mldsa import MldsaKey, parse_mldsa_key
+from gateway.audit.verify import Progress, Report, Trust
 from gateway.audit.verify_files import verify_anything
 from gateway.notes import NoteError, VerifierKey, parse_verifier_key
 
@@ -27,13 +28,28 @@ def read_verifier_key(given: str) -> VerifierKey:
     Raises:
         NoteError: If it is neither.
     """
-    text = given
-    if "+" not in given or Path(given).is_file():
-        try:
-            text = Path(given).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError) as error:
-            raise NoteError(f"`{given}` is neither a verifier key nor a file with one") from error
-    return parse_verifier_key(text)
+    return parse_verifier_key(_key_text(given))
+
+
+def read_mldsa_key(given: str) -> MldsaKey:
+    """Return an ML-DSA-44 key; as `read_verifier_key`."""
+    return parse_mldsa_key(_key_text(given))
+
+
+def _key_text(given: str) -> str:
+    if "+" in given and not _is_file(given):
+        return given
+    try:
+        return Path(given).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise NoteError(f"`{given[:80]}` is neither a verifier key nor a file with one") from error
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).is_file()
+    except OSError:  # too long for a name: a key
+        return False
 
 
 def in_words(report: Report) -> str:
@@ -45,6 +61,10 @@ def in_words(report: Report) -> str:
         lines = [f"intact: {report.what}, made {report.made}, {report.files} files as signed"]
         return "\n".join([*lines, *map(_of_log, report.logs)])
     lines = [f"intact: {report.origin}, {report.size} entries, root {report.root}"]
+    if report.mldsa:
+        lines.append("  signed with ML-DSA-44 too")
+    if report.keys:
+        lines.append(f"  the log had {len(report.keys)} keys, each announced by the one before")
     if report.open_requests is None:
         lines.append(f"  entry {report.first} is in it")
         return "\n".join(lines)
@@ -66,13 +86,20 @@ def _of_log(report: Report) -> str:
 
 
 def checked(
-    path: Path, key: str, since: Path | None, processes: int | None, progress: Progress
+    path: Path,
+    key: str,
+    since: Path | None,
+    processes: int | None,
+    progress: Progress,
+    mldsa: str | None = None,
 ) -> tuple[int, Report | str]:
     """Return the exit status, and the report or why there is none."""
     try:
         older = since.read_bytes() if since is not None else None
         verifier = read_verifier_key(key)
-        report = verify_anything(path, verifier, older, processes=processes, progress=progress)
+        second = read_mldsa_key(mldsa) if mldsa is not None else None
+        trust = Trust(verifier, second)
+        report = verify_anything(path, trust, older, processes=processes, progress=progress)
     except (BundleError, NoteError) as error:
         return UNKNOWN, f"{path}: {error}"
     except OSError as error:
@@ -85,12 +112,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Verify a bundle or a proof of Ostiary's log.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--key", required=True, help="the log's verifier key, or a file with it")
+    parser.add_argument("--mldsa-key", help="require a signature by this ML-DSA-44 key too")
     parser.add_argument("--since", type=Path, help="a checkpoint that you were given earlier")
     parser.add_argument("--processes", type=int, help="as many as there are cores by default")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     given = parser.parse_args(arguments)
     progress = _bar if sys.stderr.isatty() else _silence
-    status, answer = checked(given.bundle, given.key, given.since, given.processes, progress)
+    status, answer = checked(
+        given.bundle, given.key, given.since, given.processes, progress, given.mldsa_key
+    )
     if isinstance(answer, str):
         sys.stderr.write(f"{answer}\n")
     else:

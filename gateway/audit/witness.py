@@ -7,7 +7,7 @@ would have to show the witness both, and the second is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,11 @@ from gateway.audit.checkpoint import (
     hash_text,
     parse_hash,
     parse_size,
-    read_checkpoint,
 )
 from gateway.audit.cosignature import cosign
 from gateway.audit.heads import FileHeads
 from gateway.audit.merkle import EMPTY_ROOT, ProofError, check_consistency
+from gateway.audit.succession import Keyring, Succession
 from gateway.notes import Note, NoteError, SigningKey, VerifierKey, parse_note
 
 _MOST_HASHES = 63
@@ -83,11 +83,21 @@ class Witness:
         key: The witness's own.
         logs: The keys of the logs it looks at.
         directory: Where it keeps what it saw.
+        changes: How the keys of these logs changed since.
+
+    Raises:
+        NoteError: If a log's key handed over to two others.
     """
 
-    def __init__(self, key: SigningKey, logs: Iterable[VerifierKey], directory: Path):
+    def __init__(
+        self,
+        key: SigningKey,
+        logs: Iterable[VerifierKey],
+        directory: Path,
+        changes: Sequence[Succession] = (),
+    ):
         self._key = key
-        self._logs = tuple(logs)
+        self._logs = Keyring(logs, changes)
         self._seen = FileHeads(directory)
 
     async def add(self, request: Request, now: int) -> Note:
@@ -103,7 +113,7 @@ class Witness:
             WitnessError: If the checkpoint is not consistent with what it saw.
             OSError: If it cannot remember.
         """
-        checkpoint = read_checkpoint(request.note, self._logs)
+        checkpoint = self._logs.read(request.note)
         seen = await self._last(checkpoint.origin)
         if request.old > checkpoint.size:
             raise WitnessError(f"a log of {checkpoint.size} entries does not hold {request.old}")
@@ -120,4 +130,4 @@ class Witness:
         note = (await self._seen.kept()).get(origin)
         if note is None:
             return Checkpoint(origin, 0, EMPTY_ROOT)
-        return read_checkpoint(note, self._logs)
+        return self._logs.read(note)

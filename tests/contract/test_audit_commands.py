@@ -141,13 +141,45 @@ def test_a_witness_cosigns_once_and_wants_the_next_proof_from_there(log, tmp_pat
     assert CliRunner().invoke(app, ["policy", "keygen", "w", "--out", str(secret)]).exit_code == 0
     request = tmp_path / "request"
     request.write_text(audit("checkpoint", "--from", "0").stdout)
-    arguments = ["witness", request, "--key", secret, "--log-key", key, "--state", tmp_path / "s"]
+    arguments = [
+        "witness",
+        "cosign",
+        request,
+        "--key",
+        secret,
+        "--log-key",
+        key,
+        "--state",
+        tmp_path / "s",
+    ]
 
     elsewhere = said(*arguments[:-1], tmp_path / "t")
     assert (elsewhere["witness"][:2], "— w " in elsewhere["note"]) == ("w+", True)
     first, again = audit(*arguments), audit(*arguments)
     assert (first.exit_code, "— w " in first.stdout) == (0, True)
     assert (again.exit_code, "has seen" in again.output) == (1, True)
+
+
+def test_the_logs_key_is_rotated_while_the_gateway_runs(log, tmp_path):
+    old = said("checkpoint", "--key")["key"]
+    done = said("rotate-key", "--reason", "once a year", "--as", "alice")
+    assert (done["old"], said("checkpoint", "--key")["key"]) == (old, done["new"])
+    deadline = time.monotonic() + 30
+    while log.http.get("/readyz").json()["log"]["key"] != done["new"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert said("rotate-key", "--retire") == {"destroyed": 1}
+    log.script(final("Hello again."), DONE)
+    log.client.responses.create(model=log.model, input="hi")
+    while log.services.log_tree.head.size <= done["size"] or not _signed_all(log):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    assert log.http.get("/readyz").json()["log"]["alarm"] is None
+    said("export", "--out", tmp_path / "log.tar")
+    for key in (old, done["new"]):
+        assert said("verify", tmp_path / "log.tar", "--key", key)["keys"] == [old, done["new"]]
+    assert json.loads(audit("checkpoint", "--key-changes").stdout) == [done["note"]]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +192,10 @@ def test_a_witness_cosigns_once_and_wants_the_next_proof_from_there(log, tmp_pat
         (["export", "--out", "x.tar", "--format", "xml"], 2),
         (["export", "--out", "x.tar", "--shard", "1999h1"], 1),
         (["proof", "dec_unknown"], 1),
+        (["rotate-key"], 2),
+        (["rotate-key", "--retire", "--reason", "both"], 2),
+        (["checkpoint", "--mldsa-key"], 1),
+        (["grants", "--check"], 2),
     ],
 )
 def test_wrong_usage_and_what_is_not_there_have_their_status(log, arguments, status):

@@ -12,6 +12,7 @@ from gateway.audit.checkpoint import parse_checkpoint
 from gateway.audit.cosignature import cosignatures, witness_key
 from gateway.audit.export import Stretch, export, growth, proof, signed_tree
 from gateway.audit.heads import FileHeads
+from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.queries import tail
 from gateway.audit.verifier import single_file
@@ -29,7 +30,7 @@ AUDITOR = SigningKey("auditor.example", b"a" * 32)
 
 @pytest.fixture
 async def tree(database, tmp_path):
-    tree = LogTree(database, KEY, FileHeads(tmp_path / "heads"))
+    tree = LogTree(database, GivenLogKeys(KEY), FileHeads(tmp_path / "heads"))
     yield tree
     await tree.aclose()
 

@@ -17,6 +17,7 @@ from gateway.audit import enforcement_records, erasure
 from gateway.audit.export import Stretch, export
 from gateway.audit.heads import FileHeads
 from gateway.audit.ledger import Ledger
+from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.replay import replay, replay_bundles
 from gateway.enforcement import Enforcement
@@ -185,7 +186,7 @@ async def test_strikes_that_were_recorded_before_their_moment_was_are_compared_w
 
 
 async def test_a_bundle_is_folded_as_far_as_it_goes(world, database, tmp_path):
-    tree = LogTree(database, new_key("log"), FileHeads(tmp_path / "heads"))
+    tree = LogTree(database, GivenLogKeys(new_key("log")), FileHeads(tmp_path / "heads"))
     await lived(world)
     await tree.turn()
     whole, part = tmp_path / "whole.tar", tmp_path / "part.tar"

@@ -16,6 +16,7 @@ from gateway.audit.conversion import FORMATS, convert
 from gateway.audit.export import Stretch, export, signed_tree
 from gateway.audit.heads import FileHeads
 from gateway.audit.integrator import shard_of
+from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.queries import tail
 from gateway.audit.verify import verify_file
@@ -33,7 +34,7 @@ KEY = SigningKey("log.example", b"k" * 32)
 @pytest.fixture
 async def log(database, ledger, tmp_path, new_exchange, allowed):
     """Writes exchanges and signs what is there."""
-    tree = LogTree(database, KEY, FileHeads(tmp_path / "heads"))
+    tree = LogTree(database, GivenLogKeys(KEY), FileHeads(tmp_path / "heads"))
 
     async def write(exchanges):
         for _ in range(exchanges):

@@ -9,6 +9,7 @@ from gateway.audit import records
 from gateway.audit.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from gateway.audit.heads import DatabaseHeads, FileHeads, open_heads
 from gateway.audit.integrator import Integrator, shard_of
+from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.merkle import leaf_hash, root_hash
 from gateway.audit.publisher import LogAlarm, Publisher, Wrong
@@ -56,7 +57,7 @@ def heads(tmp_path):
 
 @pytest.fixture
 def publisher(database, heads):
-    return Publisher(database, KEY, heads)
+    return Publisher(database, GivenLogKeys(KEY), heads)
 
 
 @pytest.fixture
@@ -87,7 +88,9 @@ async def check_whole_log(database, integrator):
     tree = await only_tree(database)
     expected = await leaves(database)
     assert tree.size == len(expected)
-    root = await Publisher(database, KEY, FileHeads("none"))._root(tree.shard, tree.size)
+    root = await Publisher(database, GivenLogKeys(KEY), FileHeads("none"))._root(
+        tree.shard, tree.size
+    )
     assert root == root_hash(expected)
 
 
@@ -214,7 +217,9 @@ async def test_a_checkpoint_is_signed_when_the_log_has_grown_and_is_kept_apart(
 
 
 async def test_replicas_that_publish_at_once_agree(database, insert, integrator, tmp_path):
-    publishers = [Publisher(database, KEY, FileHeads(tmp_path / name)) for name in "ab"]
+    publishers = [
+        Publisher(database, GivenLogKeys(KEY), FileHeads(tmp_path / name)) for name in "ab"
+    ]
     for round in range(5):
         await insert(f"e{round}")
         await integrator.integrate()
@@ -257,7 +262,9 @@ async def test_a_head_that_another_key_signed_is_named(
     await insert("one")
     await integrator.integrate()
     await publisher.publish()
-    other = Publisher(database, SigningKey("log.example", b"x" * 32), FileHeads(tmp_path / "x"))
+    other = Publisher(
+        database, GivenLogKeys(SigningKey("log.example", b"x" * 32)), FileHeads(tmp_path / "x")
+    )
 
     with pytest.raises(LogAlarm, match="cannot be used") as raised:
         await other.publish()
@@ -282,14 +289,14 @@ async def test_a_replica_that_never_signs_keeps_what_others_sign(
     await integrator.integrate()
     [signed] = await publisher.publish()
     bystander = FileHeads(tmp_path / "bystander")
-    await Publisher(database, KEY, bystander).publish()
+    await Publisher(database, GivenLogKeys(KEY), bystander).publish()
 
     assert list(await bystander.kept()) == [signed.origin]
 
 
 @pytest.fixture
 async def log_tree(database, heads):
-    tree = LogTree(database, KEY, heads)
+    tree = LogTree(database, GivenLogKeys(KEY), heads)
     yield tree
     await tree.aclose()
 
@@ -369,7 +376,7 @@ async def test_without_a_head_keeper_nothing_is_signed_and_it_is_said(database, 
     (tmp_path / "a file").write_text("")
     away = DatabaseHeads(Database(f"postgresql+asyncpg://postgres@/none?host={tmp_path}"))
     for heads in (FileHeads(tmp_path / "a file"), away):
-        tree = LogTree(database, KEY, heads)
+        tree = LogTree(database, GivenLogKeys(KEY), heads)
         await tree.turn()
         assert tree.alarm.wrong is Wrong.NO_KEEPER
         assert (await only_tree(database)).checkpoint_size == 0
