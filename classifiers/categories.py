@@ -54,6 +54,18 @@ MISALIGNMENT: Mapping[str, str] = {
     "misalignment.oversight_evasion": "other",
     "misalignment.reward_hacking": "other",
 }
+# A finding in one of these is one in the wider category too, as `hate/threatening` is hate.
+WIDER: Mapping[str, str] = {
+    "misalignment.credential_seeking": "misalignment.data_access",
+    "misalignment.sandbox_escape": "misalignment.data_access",
+    "misalignment.exfiltration": "misalignment.data_transfer",
+    "misalignment.deception": "misalignment.other",
+    "misalignment.harmful_planning": "misalignment.other",
+    "misalignment.injection_following": "misalignment.other",
+    "misalignment.instruction_hierarchy": "misalignment.other",
+    "misalignment.oversight_evasion": "misalignment.other",
+    "misalignment.reward_hacking": "misalignment.other",
+}
 # And what the packs call an act, likewise.
 _ACTS: Mapping[str, str] = {
     "agent.data_access": "potentially_unintended_data_access",

@@ -171,6 +171,25 @@ class Patterns:
         """
         return [await self._passage(passage) for passage in passages]
 
+    def matches(self, source: Source, text: str, read: int) -> Iterator[tuple[Pattern, int, int]]:
+        """Find every pattern in a text that is at most a window long.
+
+        Args:
+            source: Who wrote it.
+            text: What is read, the part already judged first.
+            read: How much of it was already judged; a match within it is left out.
+
+        Yields:
+            The pattern, and start and end in `text`, code points.
+        """
+        for form in _readings(text):
+            for pattern in self._hints.candidates(form.text):
+                if source in pattern.sources:
+                    for first, last in islice(
+                        pattern.spans(form.text, form.position(read)), MAX_SPANS
+                    ):
+                        yield pattern, *form.original(first, last)
+
     async def _passage(self, passage: Passage) -> list[Verdict]:
         finds = _Finds()
         text = passage.text[:LIMIT]
@@ -301,7 +320,7 @@ def _read(content: bytes) -> tuple[Pattern, ...]:
         raise ValueError(f"the pattern file is not TOML: {error}") from error
     words: dict[str, str] = {}
     for name, expression in document.get("words", {}).items():
-        words[name] = _spelled_out(expression, words, name)
+        words[name] = spelled_out(expression, words, name)
     patterns = tuple(_pattern(entry, words) for entry in document.get("pattern", []))
     ids = [pattern.id for pattern in patterns]
     for pattern_id in ids:
@@ -328,11 +347,11 @@ def _pattern(entry: Mapping[str, Any], words: Mapping[str, str]) -> Pattern:
         kind=str(entry.get("kind", name)),
         categories=tuple(entry["categories"]),
         score=float(entry["score"]),
-        expression=_compiled(case + _spelled_out(entry["expression"], words, name)),
-        hint=case + _spelled_out(entry["hint"], words, name),
+        expression=compiled(case + spelled_out(entry["expression"], words, name)),
+        hint=case + spelled_out(entry["hint"], words, name),
         sources=frozenset(Source(source) for source in entry.get("sources", Source)),
-        unless_after=_compiled(case + _spelled_out(after, words, name)) if after else None,
-        unless_before=_compiled(f"{case}(?:{_spelled_out(before, words, name)})$")
+        unless_after=compiled(case + spelled_out(after, words, name)) if after else None,
+        unless_before=compiled(f"{case}(?:{spelled_out(before, words, name)})$")
         if before
         else None,
         check=CHECKS[check] if check else None,
@@ -346,7 +365,7 @@ _NEEDED = {"id", "categories", "score", "hint", "expression", "matches", "misses
 _OPTIONAL = {"kind", "case_sensitive", "sources", "unless_after", "unless_before", "check"}
 
 
-def _spelled_out(expression: str, words: Mapping[str, str], where: str) -> str:
+def spelled_out(expression: str, words: Mapping[str, str], where: str) -> str:
     """Write out the short forms of the pattern file, which its head explains."""
 
     def word(match: re.Match[str]) -> str:
@@ -359,7 +378,7 @@ def _spelled_out(expression: str, words: Mapping[str, str], where: str) -> str:
 
 
 @cache
-def _compiled(expression: str) -> Any:  # noqa: ANN401 - re2 ships no types
+def compiled(expression: str) -> Any:  # noqa: ANN401 - re2 ships no types
     options = re2.Options()
     options.log_errors = False
     try:

@@ -29,7 +29,7 @@ class Source(StrEnum):
     FINAL = "final"  # the model, answering
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Step:
     """Something that was said in an exchange, whole or as far as it has come.
 

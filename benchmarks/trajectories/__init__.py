@@ -1,0 +1,1 @@
+"""Labelled trajectories, and how their files are read."""
