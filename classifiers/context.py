@@ -17,11 +17,13 @@ _GIVES_RULES = frozenset({Source.SYSTEM, Source.DEVELOPER})
 
 # A sentence of a tool's output that speaks to whoever reads it with a will of its own.
 _ORDER = re2.compile(
-    r"(?i)\b(?:(?:ai|llm|language model)s?[ -]?(?:assistants?|agents?|readers?|models?)?\b[^.!?\n]{0,40}"
-    r"(?:must|should|please|have to|need to|are asked|:)|(?:assistants?|agents?|attention assistant|"
-    r"note to (?:the )?(?:ai|assistant|agent))\b ?[:,]|hello assistant|you must (?:also|first|now)|"
-    r"(?:ignore|disregard|forget) (?:all |any |your |the |previous |prior )+|(?:system|admin) "
-    r"(?:override|notice|note)|important[:!]|do not (?:mention|tell|bother|inform)|"
+    r"(?i)\b(?:(?:ai|llm|language model)s?[ -]?(?:assistants?|agents?|readers?|models?)?\b"
+    r"[^.!?\n]{0,40}(?:must|should|please|have to|need to|are asked|:)|"
+    r"(?:assistants?|agents?|attention assistant|note to (?:the )?(?:ai|assistant|agent))\b ?[:,]|"
+    r"hello assistant|you must (?:also|first|now)|"
+    r"(?:ignore|disregard|forget) (?:all |any |your |the |previous |prior )+|"
+    r"(?:system|admin) (?:override|notice|note)|important[:!]|"
+    r"do not (?:mention|tell|bother|inform)|"
     r"please (?:forward|send|transfer|e-?mail|run|execute|upload|delete|reply with|visit|call)|"
     r"(?:this is|it is|only valid if)\b[^.!?\n]{0,40}\b(?:security check|you also)|to continue,)"
 )
@@ -29,13 +31,15 @@ _SENTENCE = re2.compile(r"[^.!?\n<>]+(?:[.!?](?:\S)[^.!?\n<>]*)*")
 _MAIL = re2.compile(r"(?i)[\w.+-]{1,64}@[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 _HOST = re2.compile(r"(?i)\b(?:https?://|ftp://|@|ssh )([a-z0-9-]+(?:\.[a-z0-9-]+)+)")
 _NUMBER = re2.compile(
-    r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\+?\d[\d ()-]{6,20}\d|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}"
+    r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\+?\d[\d ()-]{6,20}\d|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){3,7}(?: ?[A-Z0-9]{1,3}\b)?"
 )
 _WORD = re2.compile(r"[a-zA-Z][a-zA-Z0-9]{3,}")
 _COMMON = frozenset(
-    "also with that this from have will must should please them they then into your their there"
-    " when what which before after first about been were does just only more than such other"
-    " would could these those here assistant assistants agent agents important note user".split()
+    {"about", "after", "agent", "agents", "also", "assistant", "assistants", "been", "before"}
+    | {"could", "does", "first", "from", "have", "here", "important", "into", "just", "more"}
+    | {"must", "note", "only", "other", "please", "should", "such", "than", "that", "their"}
+    | {"them", "then", "there", "these", "they", "this", "those", "user", "were", "what", "when"}
+    | {"which", "will", "with", "would", "your"}
 )
 _STEM = 6  # letters by which two words are taken for the same
 

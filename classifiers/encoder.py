@@ -16,6 +16,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from hashlib import blake2b
 from pathlib import Path
@@ -80,6 +81,7 @@ class Encoder:
             threads=threads or min(4, os.cpu_count() or 1),
         )
         self._cache = _Cache(CACHED)
+        self._readings: dict[bytes, _Reading] = {}  # that go on; owned by the event loop
 
     @cached_property
     def _injection(self) -> int | None:
@@ -100,11 +102,28 @@ class Encoder:
         key = _key(kind, text, prompt)
         found = self._cache.get(key)
         if found is None:
-            found = await self._read(kind, text, prompt)
+            found = await self._read_once(key, kind, text, prompt)
             if passage.source in _REPEATED:
                 self._cache.put(key, found)
         scores, trouble = found
         return self._verdicts(scores, trouble, passage.source)
+
+    async def _read_once(
+        self, key: bytes, kind: Kind, text: str, prompt: str
+    ) -> tuple[Scores, str | None]:
+        """Read what the panel and the monitor ask about at the same time only once."""
+        reading = self._readings.get(key)
+        if reading is None:
+            task = asyncio.ensure_future(self._read(kind, text, prompt))
+            reading = self._readings[key] = _Reading(task)
+        reading.waiting += 1
+        try:
+            return await asyncio.shield(reading.task)
+        finally:
+            reading.waiting -= 1
+            if not reading.waiting:
+                reading.task.cancel()  # of one that is done nothing is left to cancel
+                self._readings.pop(key, None)
 
     async def _read(self, kind: Kind, text: str, prompt: str) -> tuple[Scores, str | None]:
         """Return the scores of `text`, and why low ones do not count, if they do not."""
@@ -157,6 +176,14 @@ def _key(kind: Kind, text: str, prompt: str) -> bytes:
         encoded = part.encode("utf-8", "surrogatepass")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
     return digest.digest()
+
+
+@dataclass(slots=True, eq=False)
+class _Reading:
+    """A text that is being read, and how many wait for it."""
+
+    task: asyncio.Future[tuple[Scores, str | None]]
+    waiting: int = 0
 
 
 class _Cache:

@@ -379,6 +379,7 @@ def spelled_out(expression: str, words: Mapping[str, str], where: str) -> str:
 
 @cache
 def compiled(expression: str) -> Any:  # noqa: ANN401 - re2 ships no types
+    """Return an expression compiled. Raises `ValueError` if it is none."""
     options = re2.Options()
     options.log_errors = False
     try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 from classifiers.patterns import Patterns, read_patterns
+from classifiers.reasoning import Monitor
 from classifiers.types import Classifier
 
 
@@ -14,6 +16,10 @@ def _encoder() -> Classifier:
     from classifiers.encoder import Encoder  # imports onnxruntime: only where it is needed
 
     return Encoder()
+
+
+def _monitor() -> Classifier:
+    return Monitor(_encoder())
 
 
 def _presidio() -> Classifier:
@@ -31,6 +37,7 @@ def _secrets() -> Classifier:
 # A plain dict: adding a classifier is adding a line. Names carry no version.
 CLASSIFIERS: dict[str, Callable[[], Classifier]] = {
     "encoder": _encoder,
+    "monitor": _monitor,
     "patterns": Patterns,
     "presidio": _presidio,
     "secrets": _secrets,
@@ -60,7 +67,9 @@ def build(names: Iterable[str]) -> list[Classifier]:
             raise UnknownClassifier(f"unknown classifier `{name[:80]}`; {hint}")
         if _own(name) and [Path(each).stem for each in wanted].count(Path(name).stem) > 1:
             raise ValueError(f"two classifiers would be called `{Path(name).stem}`")
-    return [read_patterns(Path(name)) if _own(name) else CLASSIFIERS[name]() for name in wanted]
+    encoder = cache(_encoder)  # one for both, so that what both read is read once
+    made = CLASSIFIERS | {"encoder": encoder, "monitor": lambda: Monitor(encoder())}
+    return [read_patterns(Path(name)) if _own(name) else made[name]() for name in wanted]
 
 
 def _own(name: str) -> bool:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
 
 from classifiers.patterns import compiled, spelled_out
 
@@ -104,6 +103,6 @@ class Stances:
 
 
 _NAMES = frozenset(
-    ("anyway", "comply", "conceal", "decline", "intent", "refusal", "regret", "report", "stop")
-    + ("turn", "weighing")
+    {"anyway", "comply", "conceal", "decline", "intent", "refusal", "regret", "report", "stop"}
+    | {"turn", "weighing"}
 )

@@ -108,10 +108,10 @@ class Settings(BaseSettings):
         tuple[str, ...],
         Field(
             description="Names of the classifiers on the panel, as a JSON list; one that ends in "
-            "`.toml` is a file of your own patterns. The baseline needs these two: what nobody "
+            "`.toml` is a file of your own patterns. The baseline needs the first two: what nobody "
             "reads for is stopped."
         ),
-    ] = ("patterns", "encoder")
+    ] = ("patterns", "encoder", "monitor")
     judges_file: Annotated[
         str,
         Field(description="A TOML file that says which judges there are; empty means none."),
