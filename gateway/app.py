@@ -16,7 +16,8 @@ from starlette.responses import Response
 
 from classifiers.panel import Panel
 from classifiers.registry import build
-from gateway.api import chat, health, models, moderations, organization, responses, stopped
+from gateway.alerting import Alerts
+from gateway.api import chat, health, models, moderations, organization, responses, safety, stopped
 from gateway.api import policies as policies_api
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
@@ -29,6 +30,7 @@ from gateway.audit.log_tree import LogTree
 from gateway.audit.sweeper import Sweeper
 from gateway.audit.vault import Vault, open_vault
 from gateway.consequences import Consequences
+from gateway.egress import Egress, networks
 from gateway.enforcement import Enforcement
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
@@ -47,6 +49,8 @@ from gateway.settings import Settings, UpstreamMode
 from gateway.stopping import Stops
 from gateway.store.keyfile import read_or_create
 from gateway.store.session import Database
+from gateway.webhook_endpoints import read_endpoints
+from gateway.webhooks import Webhooks
 from model_runner.types import Runner
 from policies.testing import judge_of
 
@@ -55,6 +59,7 @@ _ROUTERS = (
     models.router,
     policies_api.router,
     organization.router,
+    safety.router,
     stopped.router,
     health.router,
 )
@@ -109,10 +114,11 @@ async def open_services(
         stack.push_async_callback(model.aclose)
         panel = await _open_panel(settings, model, stack)
         registry, policies = await _open_policies(settings, database, panel, ledger, stack)
-        enforcement = Enforcement(database)
+        webhooks = _open_webhooks(settings, database, metrics, stack)
+        enforcement = Enforcement(database, webhooks=webhooks)
         stack.push_async_callback(enforcement.aclose)
         vault = await _open_vault(settings, database, stack)
-        consequences = _open_consequences(settings, database, stack)
+        consequences = _open_consequences(settings, webhooks, stack)
         pipeline = _pipeline(settings, model, panel, ledger, enforcement, vault)
         limits = open_limits(settings.redis_url)
         stack.push_async_callback(limits.aclose)
@@ -124,7 +130,7 @@ async def open_services(
             identity=_open_identity(settings, database),
             limits=limits,
             enforcement=enforcement,
-            stops=consequences.stops,
+            consequences=consequences,
             vault=vault,
             policies=policies,
             registry=registry,
@@ -185,12 +191,23 @@ async def _open_vault(settings: Settings, database: Database, stack: AsyncExitSt
     return vault
 
 
+def _open_webhooks(
+    settings: Settings, database: Database, metrics: Metrics, stack: AsyncExitStack
+) -> Webhooks:
+    endpoints = read_endpoints(settings.webhooks_file)
+    egress = Egress(networks(settings.egress_allow))
+    webhooks = Webhooks(database, endpoints, egress, metrics.webhook)
+    webhooks.start()
+    stack.push_async_callback(webhooks.aclose)
+    return webhooks
+
+
 def _open_consequences(
-    settings: Settings, database: Database, stack: AsyncExitStack
+    settings: Settings, webhooks: Webhooks, stack: AsyncExitStack
 ) -> Consequences:
     secret = read_or_create(settings.home / "keys" / "conversations")
-    stops = Stops(database, secret, timedelta(days=settings.stop_days))
-    consequences = Consequences(stops)
+    stops = Stops(webhooks.database, secret, timedelta(days=settings.stop_days))
+    consequences = Consequences(stops, Alerts(webhooks.database, webhooks))
     stack.push_async_callback(consequences.aclose)
     return consequences
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway import (
+    alert_cli,
     audit_cli,
     audit_custody_cli,
     audit_replay_cli,
@@ -64,6 +65,8 @@ audit_cli.app.add_typer(export_cli.app)
 audit_cli.app.add_typer(witness_cli.app, name="witness")
 keys.add_typer(content_cli.keys)
 app.add_typer(user_cli.app, name="user")
+app.add_typer(alert_cli.alerts, name="alert")
+app.add_typer(alert_cli.webhooks, name="webhook")
 app.add_typer(conversation_cli.app, name="conversation")
 app.add_typer(eval_commands.app, name="eval")
 

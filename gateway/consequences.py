@@ -10,8 +10,11 @@ import asyncio
 from collections.abc import Awaitable, Collection
 from dataclasses import dataclass, field
 
+from gateway.alerting import Alerts
 from gateway.exchange import Exchange
 from gateway.stopping import Stops
+from gateway.webhooks import Webhooks
+from policies.striking import alerting
 from policies.types import Decision
 
 _NO_CONVERSATION = "moderations"  # the endpoint that only judges
@@ -22,7 +25,13 @@ class Consequences:
     """Does what the rules of a decision say beside its action."""
 
     stops: Stops
+    alerts: Alerts
     _running: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Who tells endpoints of it."""
+        return self.alerts.webhooks
 
     async def follow(
         self,
@@ -65,6 +74,8 @@ class Consequences:
         recorded: Awaitable[object],
     ) -> None:
         await self.stops.stop(exchange, decision, recorded)
+        rules = alerting(exchange.policy, decision, new)
+        await self.alerts.raise_for(exchange, decision, rules, recorded)
 
     def _finished(self, done: asyncio.Task[None]) -> None:
         self._running.discard(done)

@@ -23,10 +23,14 @@ from gateway.audit.entry import row_apart
 from gateway.errors import IdentifierBlocked
 from gateway.exchange import Exchange
 from gateway.memory import Memory
+from gateway.safety_events import Event
+from gateway.sanction_notices import notices_of
 from gateway.store import strikes as store
 from gateway.store.entries import EntryRow
+from gateway.store.outbox import Delivery
 from gateway.store.session import Database
-from gateway.store.strikes import Strike
+from gateway.store.strikes import Followed, Strike
+from gateway.webhooks import Webhooks
 from policies.ladder import Ladder, Sanction, Standing, standing
 
 _WRITER = "enforcement"  # who the entries say they are by
@@ -38,6 +42,7 @@ class Enforcement:
 
     Args:
         database: Migrated.
+        webhooks: Tells endpoints of sanctions; None tells nobody.
         monotonic: This process's clock, seconds.
         now: The time of day.
     """
@@ -45,6 +50,7 @@ class Enforcement:
     database: Database
     monotonic: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    webhooks: Webhooks | None = None
     _memory: Memory[tuple[str, str], tuple[datetime, ...]] = field(init=False)
     _striking: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
@@ -140,7 +146,7 @@ class Enforcement:
         await recorded
         first = struck[0]
 
-        def follows(before: Sequence[datetime]) -> EntryRow | None:
+        def follows(before: Sequence[datetime]) -> Followed | None:
             return self._consequence(exchange, struck, before)
 
         entries = [row_apart(records.struck(exchange, strike), _WRITER) for strike in struck]
@@ -148,18 +154,26 @@ class Enforcement:
             await store.add(self.database, struck, entries, follows)
         finally:  # also where nobody knows whether it was written
             self._memory.forget((first.project, first.subject))
+        if self.webhooks:
+            self.webhooks.wake()
 
     def _consequence(
         self, exchange: Exchange, struck: Sequence[Strike], before: Sequence[datetime]
-    ) -> EntryRow | None:
-        """Return the entry about a sanction that these strikes change, if they do."""
+    ) -> Followed | None:
+        """Return what follows from a sanction that these strikes change, if they do."""
         ladders = exchange.policy.ladders
         moments = [*before, *(strike.struck_at for strike in struck)]
         now = max(moments)
         old, new = standing(ladders, before, now), standing(ladders, moments, now)
         if (old.sanction, old.until) == (new.sanction, new.until):
             return None
-        return row_apart(records.sanctioned(exchange, struck[0].subject, old, new), _WRITER)
+        entry = row_apart(records.sanctioned(exchange, struck[0].subject, old, new), _WRITER)
+        told = notices_of(exchange, _category(exchange, struck), old, new, self.now())
+        deliveries = [each for event in told.events for each in self._deliveries(event)]
+        return Followed(entry, told.case, deliveries)
+
+    def _deliveries(self, event: Event) -> list[Delivery]:
+        return self.webhooks.deliveries(event) if self.webhooks else []
 
     def _judge(self, ladders: Sequence[Ladder], moments: Sequence[datetime]) -> Standing:
         # Another replica's clock may be ahead of ours; what it wrote has happened.
@@ -169,6 +183,12 @@ class Enforcement:
         self._striking.discard(done)
         if not done.cancelled():
             done.exception()  # whoever still waits gets it; nobody may be left
+
+
+def _category(exchange: Exchange, struck: Sequence[Strike]) -> str:
+    """Return the category of the last rule that struck."""
+    named = {each.rule: each.category for each in exchange.decisions[-1].outcomes}
+    return named.get(struck[-1].rule, "other")
 
 
 def check_standing(standing: Standing, now: datetime | None = None) -> None:

@@ -35,6 +35,7 @@ class Exchange:
         decision_ids: One id per recorded decision, in order.
         decisions: The recorded decisions, in the same order.
         struck: Rules that have counted against the end user in it; each does once.
+        alerted: Rules that an alert was raised about; each is once.
         released_chars: Code points that left for the caller.
         usage: Token counts, once known.
         outcome: How it ended, once known.
@@ -59,6 +60,7 @@ class Exchange:
     decision_ids: list[str] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     struck: set[str] = field(default_factory=set)
+    alerted: set[str] = field(default_factory=set)
     history: History = field(default_factory=History)
     stopped: Stopped | None = None
     released_chars: int = 0

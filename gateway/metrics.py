@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -53,6 +53,21 @@ class Metrics:
         )
 
         self._count_log(registry)
+        self._count_webhooks(registry)
+
+    def _count_webhooks(self, registry: CollectorRegistry) -> None:
+        self._tries = Counter(
+            "ostiary_webhook_tries_total",
+            "Tries to deliver an event, by how they ended.",
+            ["endpoint", "outcome"],
+            registry=registry,
+        )
+        self._undelivered = Gauge(
+            "ostiary_webhook_undelivered",
+            "Deliveries that have not arrived: waiting, or dead.",
+            ["endpoint", "state"],
+            registry=registry,
+        )
 
     def _count_log(self, registry: CollectorRegistry) -> None:
         self._alarm = Gauge(
@@ -162,6 +177,16 @@ class Metrics:
         for kind in Wrong:
             self._alarm.labels(kind.value).set(kind is wrong)
         self._signed.set(tree.head.size if tree.head else 0)
+
+    def webhook(self, endpoint: str, outcome: str) -> None:
+        """Count one try to deliver an event."""
+        self._tries.labels(endpoint, outcome).inc()
+
+    def undelivered(self, counted: Mapping[tuple[str, str], int]) -> None:
+        """Note how many deliveries there are that have not arrived."""
+        self._undelivered.clear()
+        for (endpoint, state), count in counted.items():
+            self._undelivered.labels(endpoint, state).set(count)
 
     def tokens(self, input_tokens: int, output_tokens: int) -> None:
         """Count the tokens of one reply."""

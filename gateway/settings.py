@@ -193,6 +193,20 @@ class Settings(BaseSettings):
             description="After this long without a heartbeat a replica counts as dead, seconds.",
         ),
     ] = 15.0
+    webhooks_file: Annotated[
+        str,
+        Field(
+            description="A TOML file that says which endpoints are told of which safety notices; "
+            "empty means that nobody is."
+        ),
+    ] = ""
+    egress_allow: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Addresses and networks that webhooks may go to though they are not "
+            "public, as a JSON list of `10.1.0.0/16` and the like."
+        ),
+    ] = ()
     stop_days: Annotated[
         int,
         Field(ge=1, le=3650, description="How long a stopped conversation stays stopped, days."),

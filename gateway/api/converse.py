@@ -139,7 +139,7 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
     governed = _governed(request, services, endpoint, principal, call)
     standing = await admit_end_user(request, services, governed)
     history = History(call.prompt.messages, call.issued)
-    await services.stops.check(principal, governed.circumstances.end_user, history)
+    await services.consequences.stops.check(principal, governed.circumstances.end_user, history)
     quota = await services.limits.take(principal, _reservation(call))
     exchange = Exchange(
         id=request.scope["state"]["request_id"],

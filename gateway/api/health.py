@@ -17,7 +17,10 @@ from starlette.responses import Response
 from classifiers.standing import Standing, State
 from gateway.api.problems import json_response
 from gateway.api.services import Services, services_of
+from gateway.errors import StoreUnavailable
 from gateway.metrics import CONTENT_TYPE
+from gateway.store import outbox
+from gateway.store.outbox import State as Delivering
 from policies.footing import Footing, footings
 
 router = APIRouter()
@@ -69,6 +72,7 @@ async def readyz(request: Request) -> Response:
         "rungs": [_footing(footing) for footing in rungs],
         "degraded": [
             *(["limits"] if services.limits.degraded else []),
+            *await _webhooks(services),
             *(f"policy {name} has expired" for name in policy.expired),
             *(each.classifier for each in standing if each.state is State.DOWN),
         ],
@@ -114,6 +118,24 @@ def _footing(footing: Footing) -> dict[str, Any]:
     }
 
 
+async def _webhooks(services: Services) -> list[str]:
+    """Return what is wrong with telling endpoints; nobody's request waits for that."""
+    if services.consequences.webhooks.stopped:
+        return ["webhooks have stopped"]
+    undelivered = await _undelivered(services)
+    dead = sorted(name for (name, state), count in undelivered.items() if state == Delivering.DEAD)
+    return [f"webhook {name} was given up" for name in dead]
+
+
+async def _undelivered(services: Services) -> dict[tuple[str, str], int]:
+    if not services.consequences.webhooks.endpoints:
+        return {}
+    try:
+        return await outbox.counted(services.database)
+    except StoreUnavailable:
+        return {}  # `database` says so
+
+
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
     """Return the Prometheus exposition."""
@@ -121,6 +143,7 @@ async def metrics(request: Request) -> Response:
     services.metrics.in_flight.set(services.in_flight)
     services.metrics.policy_stale.set(1 if services.policies.refused else 0)
     services.metrics.log(services.log_tree)
+    services.metrics.undelivered(await _undelivered(services))
     standing = services.panel.standing()
     services.metrics.panel(standing, _footings(services, standing))
     return Response(services.metrics.render(), 200, media_type=CONTENT_TYPE)

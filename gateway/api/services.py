@@ -10,6 +10,7 @@ from classifiers.panel import Panel
 from gateway.audit.ledger import Ledger
 from gateway.audit.log_tree import LogTree
 from gateway.audit.vault import Vault
+from gateway.consequences import Consequences
 from gateway.enforcement import Enforcement
 from gateway.identity import Identity
 from gateway.limits import Limits
@@ -19,7 +20,6 @@ from gateway.policy_registry import PolicyRegistry
 from gateway.policy_source import PolicySource
 from gateway.sealing import Sealer
 from gateway.settings import Settings
-from gateway.stopping import Stops
 from gateway.store.session import Database
 
 
@@ -35,7 +35,7 @@ class Services:
         identity: API key -> principal.
         limits: Quotas.
         enforcement: Where end users stand.
-        stops: Conversations that must not go on.
+        consequences: Stopped conversations, alerts and who is told of them.
         vault: Kept content.
         policies: The policy in force.
         registry: Versions of policies.
@@ -54,7 +54,7 @@ class Services:
     identity: Identity
     limits: Limits
     enforcement: Enforcement
-    stops: Stops
+    consequences: Consequences
     vault: Vault
     policies: PolicySource
     registry: PolicyRegistry

@@ -54,7 +54,7 @@ async def lift_stopped(request: Request, id: str) -> Response:
     async def work(services: Services) -> dict[str, Any]:
         principal = await admit_key(request, services, Scope.REVIEWER)
         reason = await reason_of(request, services)
-        lifted = await services.stops.lift(id, reason=reason, actor=principal.key_id)
+        lifted = await services.consequences.stops.lift(id, reason=reason, actor=principal.key_id)
         return stop_object(found_or_not(lifted))
 
     return await answered(request, _ENDPOINT, work)

@@ -13,7 +13,7 @@ import structlog
 from gateway.audit import content_records as records
 from gateway.audit.entry import new_id, row_apart
 from gateway.errors import Conflict, NotFound
-from gateway.store import entries
+from gateway.store import entries, notices
 from gateway.store import retention as store
 from gateway.store.content import lock_keys
 from gateway.store.retention import Erasure, Hold
@@ -76,6 +76,7 @@ async def _finish(database: Database, erasure: Erasure) -> int | None:
         if not await store.take_erasure(connection, erasure.id):
             return None
         keys = await store.destroy(connection, erasure.project, erasure.subject)
+        await notices.forget(connection, erasure.project, erasure.subject)
         # INVARIANT: commits with what it says, or not at all.
         entry = records.erasure_completed(
             erasure.project, erasure.subject, id=erasure.id, keys=keys, actor=erasure.actor

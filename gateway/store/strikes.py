@@ -11,8 +11,10 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Row, and_, bindparam, insert, select, update
 
-from gateway.store import entries, tables
+from gateway.store import entries, notices, outbox, tables
 from gateway.store.entries import EntryRow
+from gateway.store.notices import Case
+from gateway.store.outbox import Delivery
 from gateway.store.session import Database
 from gateway.store.times import as_text, from_text
 
@@ -55,11 +57,26 @@ class Strike:
     reversed_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What follows from strikes, to be written with them.
+
+    Attributes:
+        recorded: The entry about it.
+        case: The notice about the end user, if there is one.
+        deliveries: What endpoints are told.
+    """
+
+    recorded: EntryRow
+    case: Case | None = None
+    deliveries: Sequence[Delivery] = ()
+
+
 async def add(
     database: Database,
     struck: Sequence[Strike],
     recorded: Sequence[EntryRow],
-    follows: Callable[[Sequence[datetime]], EntryRow | None],
+    follows: Callable[[Sequence[datetime]], Followed | None],
 ) -> None:
     """Store the strikes of one decision and the entries that record them, all or none.
 
@@ -67,8 +84,8 @@ async def add(
         database: Migrated.
         struck: At least one, all of one end user.
         recorded: The entries.
-        follows: Given when the strikes were made that counted before, returns a further
-            entry about what follows from these, if anything does.
+        follows: Given when the strikes were made that counted before, returns what follows
+            from these, if anything does.
 
     Raises:
         StoreUnavailable: If they could not be written.
@@ -86,9 +103,12 @@ async def add(
         who = {"project": first.project, "subject": first.subject}
         before = [from_text(moment) for moment in await connection.scalars(_COUNTING, who)]
         await connection.execute(insert(tables.strikes), rows)
-        consequence = follows(before)
-        if consequence is not None:
-            await entries.append(connection, consequence)
+        followed = follows(before)
+        if followed is not None:
+            await entries.append(connection, followed.recorded)
+            if followed.case is not None:
+                await notices.add_case(connection, followed.case)
+            await outbox.add(connection, followed.deliveries)
 
 
 async def moments(database: Database, project: str, subject: str) -> tuple[datetime, ...]:

@@ -235,6 +235,56 @@ Index(
     conversation_marks.c.digest,
 )
 
+# What projects were told: findings, and notices about their end users.
+safety_alerts = Table(
+    "safety_alerts",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(128), nullable=False),
+    Column("created_at", _MOMENT, nullable=False),
+    Column("error_type", String(64), nullable=False),
+    Column("category", String(64), nullable=False),
+    Column("rule", String(256), nullable=False),
+    Column("model", Text(), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("response_id", String(64), nullable=False),
+    Column("decision_id", String(36), nullable=False),
+    Column("request_paused", Boolean(), nullable=False),
+    Column("subject", String(32)),
+)
+Index("ix_safety_alerts_project_id", safety_alerts.c.project, safety_alerts.c.id)
+safety_cases = Table(
+    "safety_cases",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(128), nullable=False),
+    Column("created_at", _MOMENT, nullable=False),
+    Column("notice", String(16), nullable=False),
+    Column("subject", String(32), nullable=False),
+    Column("entity", Text(), nullable=False),  # the safety identifier as it was sent
+    Column("reason", Text(), nullable=False),
+)
+Index("ix_safety_cases_project_subject", safety_cases.c.project, safety_cases.c.subject)
+
+# What endpoints are to be told; `gateway.store.outbox` says how it is claimed.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("event_id", String(64), nullable=False),
+    Column("event_type", String(64), nullable=False),
+    Column("endpoint", String(64), nullable=False),
+    Column("project", String(128), nullable=False),
+    Column("body", LargeBinary(), nullable=False),
+    Column("tries", Integer(), nullable=False),
+    Column("created_at", _MOMENT, nullable=False),
+    Column("due_at", _MOMENT, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("settled_at", _MOMENT),
+    Column("error", String(64)),
+)
+Index("ix_webhook_deliveries_state_due_at", webhook_deliveries.c.state, webhook_deliveries.c.due_at)
+
 # Keys of projects, wrapped by a master key that is not in the database. A project has one
 # generation of them, and a second one while keys are rotated.
 content_projects = Table(

@@ -19,6 +19,7 @@ from gateway.errors import Conflict, NotFound
 from gateway.settings import ContentMode
 from gateway.store import tables
 from gateway.store.keyfile import read_or_create
+from gateway.store.notices import Case, add_case, case_with_id
 from policies.types import Action, Stage
 from tests.integration.gateway.content import count, decide, of, opened, rows
 
@@ -170,6 +171,7 @@ KILLED = """
 import asyncio, os, signal, sys
 from sqlalchemy import event
 from gateway.audit.erasure import erase
+from gateway.store.notices import Case, add_case, case_with_id
 from gateway.store.session import Database
 
 async def main(url, subject):
@@ -259,3 +261,20 @@ async def test_the_log_goes_on_after_an_erasure(database, subject, talk, tmp_pat
     entry = await talk(subject, "something new")
 
     assert await opened(vault, entry) == {"input": ["something new"]}
+
+
+async def test_an_erasure_deletes_the_cases_that_name_an_end_user(database, subject, talk):
+    await talk(subject)
+    now = datetime.now(UTC)
+    cases = [
+        Case(f"case_{number}", "shop", now, "warning", who, "user-1", "warn after 1 strike")
+        for number, who in enumerate([subject, "cd" * 16])
+    ]
+    async with database.write() as connection:
+        for case in cases:
+            await add_case(connection, case)
+
+    await erase(database, "shop", subject, **WHY)
+
+    assert await case_with_id(database, "case_0") is None
+    assert await case_with_id(database, "case_1") == cases[1]

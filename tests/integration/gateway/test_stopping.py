@@ -5,12 +5,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
+from gateway.alerting import Alerts
 from gateway.audit.queries import show, tail
 from gateway.consequences import Consequences
 from gateway.conversation import History
+from gateway.egress import Egress
 from gateway.errors import AuditUnavailable, ConversationStopped, StoreUnavailable
 from gateway.stopping import TURNS_LAST, Stops
 from gateway.store import stops as store
+from gateway.webhooks import Webhooks
 from model_runner.types import Channel, Message, Role
 from policies.circumstances import Circumstances
 from policies.types import Action, Decision, RuleOutcome, Stage
@@ -33,6 +36,11 @@ SAID = (
     Message(Role.USER, "Whichever you like."),
 )
 EDITED = (SAID[0], replace(SAID[1], text="It has 39 files."), SAID[2])
+
+
+def following(stops):
+    alerts = Alerts(stops.database, Webhooks(stops.database, (), Egress()))
+    return Consequences(stops, alerts)
 
 
 class Today:
@@ -67,7 +75,7 @@ def stopped(ledger, stops, new_exchange):
         exchange = new_exchange(history=History(messages), **changes)
         async with ledger.exchange(exchange):
             recorded = ledger.record(exchange, STOPPING)
-            await Consequences(by).follow(exchange, STOPPING, None, recorded)
+            await following(by).follow(exchange, STOPPING, None, recorded)
         return exchange
 
     return do
@@ -127,7 +135,7 @@ async def test_without_its_decision_nothing_is_stopped(stops, ledger, new_exchan
     with pytest.raises(AuditUnavailable):
         async with ledger.exchange(exchange), log_away():
             recorded = ledger.record(exchange, STOPPING)
-            await Consequences(stops).follow(exchange, STOPPING, None, recorded)
+            await following(stops).follow(exchange, STOPPING, None, recorded)
 
     assert exchange.stopped is None
     assert await goes_on(stops, exchange, SAID) is None
@@ -135,15 +143,15 @@ async def test_without_its_decision_nothing_is_stopped(stops, ledger, new_exchan
 
 async def test_a_caller_that_leaves_avoids_no_stop(stops, ledger, new_exchange, log_held):
     exchange = new_exchange(history=History(SAID))
-    consequences = Consequences(stops)
+    consequences = following(stops)
     async with ledger.exchange(exchange):
         recorded = ledger.record(exchange, STOPPING)
         async with log_held():
-            following = asyncio.create_task(consequences.follow(exchange, STOPPING, None, recorded))
+            leaving = asyncio.create_task(consequences.follow(exchange, STOPPING, None, recorded))
             await asyncio.sleep(0.05)
-            following.cancel()
+            leaving.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await following
+                await leaving
         await consequences.aclose()
 
     assert await goes_on(stops, exchange, SAID) == exchange.stopped.id
