@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gateway.api.call import Call, Reader
+from gateway.api.called import Called
 from gateway.api.fields import (
     CommonRequest,
     ToolName,
@@ -82,6 +83,7 @@ class _Message(Wire):
     reasoning_content: str | None = None
     tool_calls: list[_ToolCall] | None = None
     tool_call_id: str | None = None
+    name: str | None = None
 
 
 class _JsonSchema(Wire):
@@ -168,7 +170,7 @@ def _messages(
     """Return the messages, and which exchanges' ids came at which of them."""
     messages: list[Message] = []
     issued: list[tuple[int, str]] = []
-    called: dict[str, str] = {}  # call id -> tool name, for the outputs that follow
+    called = Called()
     for n, item in enumerate(raw):
         where = f"messages[{n}]"
         entry = checked(_Message, item, where)
@@ -185,9 +187,7 @@ def _messages(
     return tuple(messages), tuple(issued)
 
 
-def _assistant(
-    entry: _Message, where: str, called: dict[str, str], reader: Reader
-) -> list[Message]:
+def _assistant(entry: _Message, where: str, called: Called, reader: Reader) -> list[Message]:
     """Return what the model said in one turn: thought, words, calls, in that order."""
     said: list[Message] = []
     thought = entry.reasoning or entry.reasoning_content
@@ -197,8 +197,8 @@ def _assistant(
     if text:
         spoken = Channel.COMMENTARY if entry.tool_calls else Channel.FINAL
         said.append(Message(Role.ASSISTANT, text, spoken))
-    for call in entry.tool_calls or ():
-        called[call.id] = call.function.name
+    for number, call in enumerate(entry.tool_calls or ()):
+        called.made(call.id, call.function.name, f"{where}.tool_calls[{number}].id")
         said.append(
             Message(
                 Role.ASSISTANT,
@@ -211,13 +211,9 @@ def _assistant(
     return said
 
 
-def _tool_output(entry: _Message, where: str, called: dict[str, str]) -> Message:
-    if entry.tool_call_id not in called:
-        raise BadRequest(
-            f"`{where}.tool_call_id`: no tool call with this id comes before it",
-            param=f"{where}.tool_call_id",
-        )
-    name = called[entry.tool_call_id]
+def _tool_output(entry: _Message, where: str, called: Called) -> Message:
+    named = (entry.name, f"{where}.name")
+    name = called.answered(entry.tool_call_id, f"{where}.tool_call_id", named)
     return Message(Role.TOOL, _content(entry, where), tool=name, call_id=entry.tool_call_id)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gateway.api.call import Call, Reader
+from gateway.api.called import Called
 from gateway.api.fields import (
     CommonRequest,
     ToolName,
@@ -98,6 +99,7 @@ class _CallItem(Wire):
 class _OutputItem(Wire):
     call_id: str
     output: str | list[Any]
+    name: str | None = None
 
 
 class _ReasoningText(Wire):
@@ -154,12 +156,12 @@ class _Read:
 
     Attributes:
         messages: The messages.
-        called: Call id -> tool name, for the outputs that follow.
+        called: Calls, for the outputs that follow.
         issued: Exchanges whose ids came with an item, and at which message.
     """
 
     messages: list[Message] = field(default_factory=list)
-    called: dict[str, str] = field(default_factory=dict)
+    called: Called = field(default_factory=Called)
     issued: list[tuple[int, str]] = field(default_factory=list)
 
     def note(self, *values: object) -> None:
@@ -206,7 +208,7 @@ def _function_call(
     item: dict[str, Any], where: str, read: _Read, model: str, reader: Reader
 ) -> Message:
     entry = checked(_CallItem, item, where)
-    read.called[entry.call_id] = entry.name
+    read.called.made(entry.call_id, entry.name, f"{where}.call_id")
     return Message(Role.ASSISTANT, entry.arguments, Channel.COMMENTARY, entry.name, entry.call_id)
 
 
@@ -214,13 +216,9 @@ def _function_output(
     item: dict[str, Any], where: str, read: _Read, model: str, reader: Reader
 ) -> Message:
     entry = checked(_OutputItem, item, where)
-    if entry.call_id not in read.called:
-        raise BadRequest(
-            f"`{where}.call_id`: no function call with this id comes before it",
-            param=f"{where}.call_id",
-        )
+    tool = read.called.answered(entry.call_id, f"{where}.call_id", (entry.name, f"{where}.name"))
     text = text_of(entry.output, f"{where}.output", _TEXT_PARTS)
-    return Message(Role.TOOL, text, tool=read.called[entry.call_id], call_id=entry.call_id)
+    return Message(Role.TOOL, text, tool=tool, call_id=entry.call_id)
 
 
 def _reasoning(

@@ -15,6 +15,15 @@ MIB = 1024 * 1024
 IMAGE = {"type": "input_image", "image_url": "https://example.org/a.png"}
 PICTURE = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
 FUNCTION = {"type": "function", "function": {"name": "f"}}
+CALLED = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+OUTPUT = {"type": "function_call_output", "call_id": "c", "output": "a"}
+CALLS = {
+    "role": "assistant",
+    "tool_calls": [
+        {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+    ],
+}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "a"}
 
 
 def deep(levels):
@@ -52,6 +61,15 @@ ONLY_RESPONSES = {
     "an output without its call": (
         {"input": [{"type": "function_call_output", "call_id": "c", "output": "a"}]},
         "input[0].call_id",
+    ),
+    "two outputs of one call": (
+        {"input": [CALLED, OUTPUT, OUTPUT]},
+        "input[2].call_id",
+    ),
+    "two calls by one id": ({"input": [CALLED, CALLED]}, "input[1].call_id"),
+    "an output of another function": (
+        {"input": [CALLED, OUTPUT | {"name": "g"}]},
+        "input[1].name",
     ),
     "a recipient in a call": (
         {"input": [{"type": "function_call", "call_id": "c", "name": "f to=g", "arguments": ""}]},
@@ -103,6 +121,15 @@ ONLY_CHAT = {
     "an output without its call": (
         {"messages": [{"role": "tool", "tool_call_id": "c", "content": "a"}]},
         "messages[0].tool_call_id",
+    ),
+    "two outputs of one call": ({"messages": [CALLS, RESULT, RESULT]}, "messages[2].tool_call_id"),
+    "two calls by one id": (
+        {"messages": [CALLS | {"tool_calls": CALLS["tool_calls"] * 2}]},
+        "messages[0].tool_calls[1].id",
+    ),
+    "an output of another function": (
+        {"messages": [CALLS, RESULT | {"name": "g"}]},
+        "messages[1].name",
     ),
     "nothing but silence": ({"messages": [{"role": "assistant"}]}, "messages"),
     "a limit of 0": ({"max_completion_tokens": 0}, "max_completion_tokens"),
