@@ -29,6 +29,7 @@ PACKS = (
     "agent.data_access",
     "agent.data_transfer",
     "agent.destructive",
+    "agent.secret_transfer",
     "enterprise.confidential",
     "enterprise.source_code",
     "minors.body_image",
@@ -71,6 +72,7 @@ _ACTS: Mapping[str, str] = {
     "agent.data_access": "potentially_unintended_data_access",
     "agent.data_transfer": "potentially_unintended_data_transfer",
     "agent.destructive": "potentially_unintended_destructive_activity",
+    "agent.secret_transfer": "potentially_unintended_data_transfer",
 }
 
 # In the order of the encoder's outputs. `any` is harm of any sort; the last is an attack

@@ -12,6 +12,12 @@ from classifiers.reasoning import Monitor
 from classifiers.types import Classifier
 
 
+def _carried() -> Classifier:
+    from classifiers.carried import Carried
+
+    return Carried()
+
+
 def _encoder() -> Classifier:
     from classifiers.encoder import Encoder  # imports onnxruntime: only where it is needed
 
@@ -36,6 +42,7 @@ def _secrets() -> Classifier:
 
 # A plain dict: adding a classifier is adding a line. Names carry no version.
 CLASSIFIERS: dict[str, Callable[[], Classifier]] = {
+    "carried": _carried,
     "encoder": _encoder,
     "monitor": _monitor,
     "patterns": Patterns,

@@ -59,6 +59,36 @@ class Trajectory:
 
 
 @dataclass(frozen=True, slots=True)
+class Secret:
+    """Something that must not leave an exchange.
+
+    Attributes:
+        text: What. Never shown.
+        origin: Who knew it: `canary`, set out by the operator; `instructions`; or the name of
+            the function whose result held it, after `tool:`.
+    """
+
+    text: str = field(repr=False)
+    origin: str
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Secrets:
+    """The secrets of an exchange.
+
+    Attributes:
+        known: Those that were noted.
+        complete: Whether everything that may hold one was read.
+    """
+
+    known: tuple[Secret, ...] = ()
+    complete: bool = True
+
+
+NO_SECRETS = Secrets()
+
+
+@dataclass(frozen=True, slots=True)
 class Passage:
     """A run of text from one source, the unit a classifier reads.
 
@@ -71,6 +101,7 @@ class Passage:
         prompt: The last user message of the exchange, for classifiers that judge a
             reply in its exchange; empty for the prompt itself.
         tool: The function a CALL is addressed to or a TOOL output comes from.
+        secrets: What the model was told and must not pass on, for what it does and says.
         trajectory: What came before it in the exchange, for what the model thinks, does and
             says; None where nobody knows.
     """
@@ -81,6 +112,7 @@ class Passage:
     prompt: str = ""
     tool: str | None = None
     trajectory: Trajectory | None = None
+    secrets: Secrets = field(default=NO_SECRETS, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ from gateway.policy_signing import open_trust
 from gateway.policy_source import PolicySource
 from gateway.policy_witness import PolicyWitness
 from gateway.sealing import Sealer
+from gateway.secrecy import read_canaries
 from gateway.settings import Settings, UpstreamMode
 from gateway.stopping import Stops
 from gateway.store.keyfile import read_or_create
@@ -138,6 +139,7 @@ async def open_services(
             pipeline=replace(pipeline, follower=consequences),
             sealer=Sealer(read_or_create(keys / "sealing")),
             metrics=metrics,
+            canaries=read_canaries(settings.canaries_file),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from gateway.conversation import History
 from gateway.keeping import Keeping
 from gateway.passages import Course
+from gateway.secrecy import Noted
 from gateway.steps import Steps
 from gateway.types import Outcome, Principal, Stopped
 from model_runner.types import Prompt, Usage
@@ -42,6 +43,7 @@ class Exchange:
         history: The prompt's messages as they came, and the ids that came with them.
         stopped: By what the conversation was stopped, if it was.
         reason: A short reason code beside `outcome`: an error code, a rule id.
+        noted: The secrets that the model is told.
         steps: What happens in it, for conditions that look at that.
     """
 
@@ -67,6 +69,7 @@ class Exchange:
     usage: Usage | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    noted: Noted = field(default_factory=Noted, repr=False)
     steps: Steps = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

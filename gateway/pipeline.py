@@ -286,6 +286,7 @@ class Pipeline:
 
     async def _judge_held(self, exchange: Exchange, held: Held, redactor: Redactor) -> _Judged:
         passage = reply_passage(held.delta, held.before, exchange.prompt, exchange.course)
+        passage = replace(passage, secrets=exchange.noted.secrets)
         exchange.course.add(held.delta)
         decisions = [await self._judge(exchange, STAGE_OF[passage.source], (passage,))]
         exposed = self.expose_reasoning and decisions[0].stage is Stage.REASONING
@@ -318,6 +319,7 @@ class Pipeline:
         self, exchange: Exchange, stage: Stage, passages: tuple[Passage, ...]
     ) -> Decision:
         assessment = await assess(self.panel, exchange.policy, stage, passages)
+        exchange.noted.read(assessment)
         trail = exchange.steps.at(stage, assessment)
         decision = evaluate(exchange.policy, stage, assessment, exchange.circumstances, trail)
         exchange.disclaimers += [

@@ -108,13 +108,20 @@ class Settings(BaseSettings):
         tuple[str, ...],
         Field(
             description="Names of the classifiers on the panel, as a JSON list; one that ends in "
-            "`.toml` is a file of your own patterns. The baseline needs the first two: what nobody "
-            "reads for is stopped."
+            "`.toml` is a file of your own patterns. The baseline needs the first two, the agents "
+            "pack `carried` as well: what nobody reads for is stopped."
         ),
-    ] = ("patterns", "encoder", "monitor")
+    ] = ("patterns", "encoder", "monitor", "carried")
     judges_file: Annotated[
         str,
         Field(description="A TOML file that says which judges there are; empty means none."),
+    ] = ""
+    canaries_file: Annotated[
+        str,
+        Field(
+            description="A file of texts that must never leave in a call or a reply, one a line; "
+            "empty means none."
+        ),
     ] = ""
     bootstrap_key: Annotated[
         SecretStr,

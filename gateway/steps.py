@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from classifiers.types import Assessment
 from model_runner.types import Message, Prompt, Role
-from policies.trail import NOTHING_YET, Step, Trail, digest_of, scores_of
+from policies.trail import NOTHING_YET, Step, Trail, digest_of, heard_of
 from policies.types import Policy, Stage
 
 
@@ -61,7 +61,7 @@ class Steps:
             len(passage.text),
             new=True,
             digest=digest_of(tool, passage.text),
-            scores=scores_of(assessment, 0),
+            **heard_of(assessment, 0)._asdict(),
         )
         before = replace(self._so_far(), call=step, arguments=passage.text)
         self._calls.append(step)
@@ -89,4 +89,5 @@ def _scored(steps: Sequence[Step], assessment: Assessment) -> list[Step]:
     """Return the steps with their scores; passages stand in the order of their messages."""
     if len(steps) != len(assessment.passages):  # nobody knows which is which
         return list(steps)
-    return [replace(step, scores=scores_of(assessment, n)) for n, step in enumerate(steps)]
+    heard = [heard_of(assessment, index)._asdict() for index in range(len(steps))]
+    return [replace(step, **said) for step, said in zip(steps, heard, strict=True)]

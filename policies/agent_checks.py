@@ -43,13 +43,15 @@ def misconducted(parsed: PolicyDocument, document: Document, known: Known) -> It
 def _names(parsed: PolicyDocument, document: Document) -> Iterator[Problem]:
     """Ids of what becomes a rule are taken once, whichever section it stands in."""
     taken = {rule.id: document.place(("rules", at))[0] for at, rule in enumerate(parsed.rules)}
-    derived = set(derived_ids(parsed.tools)) if parsed.tools else set()
+    derived = set(derived_ids(parsed))
     for name in sorted(derived & taken.keys()):
-        yield Problem(taken[name], 1, f"id `{name}` is taken: a part of `tools` has it")
+        yield Problem(taken[name], 1, f"id `{name}` is taken: a part of `tools` or `flows` has it")
     for path, each in written_entries(parsed.tools, parsed.flows, parsed.limits):
         line, column = document.place((*path, "id"))
         if each.id in derived:
-            yield Problem(line, column, f"id `{each.id}` is taken: a part of `tools` has it")
+            yield Problem(
+                line, column, f"id `{each.id}` is taken: a part of `tools` or `flows` has it"
+            )
         if each.id in taken:
             yield Problem(line, column, f"id `{each.id}` is taken in line {taken[each.id]}")
         taken.setdefault(each.id, line)
@@ -85,12 +87,13 @@ def _argument(test: ArgumentEntry, document: Document, path: Path) -> Iterator[P
 
 def _flow(flow: FlowEntry, known: Known, document: Document, path: Path) -> Iterator[Problem]:
     yield from _actions(flow.actions, document, (*path, "actions"))
+    yield from _actions([flow.on_unsupported_language], document, (*path, "actions"))
     after = (*path, "after")
     mistakes = list(_after(flow.after, known, document, after))
     yield from mistakes
     if not mistakes:
         try:
-            flow_condition(flow)
+            flow_condition(flow, lenient=True)
         except ConditionError as error:
             yield Problem(*document.place(path), str(error))
 

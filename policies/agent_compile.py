@@ -11,16 +11,18 @@ from policies.agent_rules import (
     OTHERWISE,
     TOOLS,
     UNLISTED,
+    UNREAD,
     flow_condition,
     limit_condition,
     limit_stage,
     malformed_condition,
     tool_conditions,
     unlisted_condition,
+    unread_condition,
 )
-from policies.agent_schema import Actions, ConductEntry, ToolEntry, ToolsEntry
+from policies.agent_schema import Actions, ConductEntry, FlowEntry, ToolEntry, ToolsEntry
 from policies.conditions import Condition
-from policies.rule_parts import band_of, messages_of, scope_of
+from policies.rule_parts import band_of, messages_of, resolved, scope_of
 from policies.rule_schema import BandEntry, Canary
 from policies.schema import PolicyDocument
 from policies.types import Mode, Rule, Stage
@@ -36,11 +38,24 @@ def conduct(parsed: PolicyDocument) -> Iterator[Rule]:
         for listed in parsed.tools.listed:
             yield from _of_tools(listed, parsed.tools, origin)
     for flow in parsed.flows:
-        stage, when = Stage.TOOL_CALL, flow_condition(flow)
-        yield _factual(flow, flow.code, (FLOWS, stage, flow.actions), when, origin)
+        yield from _of_flow(flow, parsed)
     for limit in parsed.limits:
         stage, when = limit_stage(limit), limit_condition(limit)
         yield _factual(limit, limit.code, (LIMITS, stage, limit.actions), when, origin)
+
+
+def _of_flow(entry: FlowEntry, parsed: PolicyDocument) -> Iterator[Rule]:
+    """Yield the flow, and what is done where a language was not read, if that is another thing."""
+    stage, origin = Stage.TOOL_CALL, parsed.metadata.id
+    unread = entry.on_unsupported_language
+    if unread is None and (given := parsed.defaults.on_unsupported_language) is not None:
+        unread = resolved(given, {})[stage].name.lower()  # type: ignore[assignment]  # its name
+    lenient = entry.after.category is not None and unread is not None
+    when = flow_condition(entry, lenient=lenient)
+    yield _factual(entry, entry.code, (FLOWS, stage, entry.actions), when, origin)
+    if lenient and unread:
+        own = entry.model_copy(update={"id": f"{entry.id}{UNREAD}"})
+        yield _factual(own, entry.code, (FLOWS, stage, [unread]), unread_condition(entry), origin)
 
 
 def _of_list(entry: ToolsEntry, origin: str) -> Iterator[Rule]:

@@ -41,17 +41,39 @@ _STAGES = {
 }
 _PERIODS = {"conversation": "", "turn": ".turns_ago == 0", "reply": ".new"}
 UNLISTED, MALFORMED, OTHERWISE = ".unlisted", ".malformed", ".otherwise"
+UNREAD = ".unread"
 
 
-def flow_condition(entry: FlowEntry) -> Condition:
-    """Return the condition that a flow stands for, in CEL."""
+def flow_condition(entry: FlowEntry, *, lenient: bool = False) -> Condition:
+    """Return the condition that a flow stands for, in CEL.
+
+    Args:
+        entry: The flow.
+        lenient: Whether what was not scored for want of a language goes by what came of scores.
+    """
     after = entry.after
     steps, names = ("calls", after.call_of) if after.call_of else ("results", after.result_of)
     parts = [_named("s.tool", names or ["*"])]
-    if _PERIODS[after.within]:
-        parts.append(f"s{_PERIODS[after.within]}")
     if after.category is not None:
-        parts.append(f"s.scores[{_text(after.category)}] >= {float(after.gte or 0.0)!r}")
+        category = _text(after.category)
+        score = f"s.scores[{category}]"
+        if lenient:
+            score = f"({category} in s.unread ? s.unread[{category}] : {score})"
+        parts.append(f"{score} >= {float(after.gte or 0.0)!r}")
+    return _before(entry, parts, steps)
+
+
+def unread_condition(entry: FlowEntry) -> Condition:
+    """Return when what comes before in a flow was not scored for want of a language."""
+    after = entry.after
+    steps, names = ("calls", after.call_of) if after.call_of else ("results", after.result_of)
+    parts = [_named("s.tool", names or ["*"]), f"{_text(after.category or '')} in s.unread"]
+    return _before(entry, parts, steps)
+
+
+def _before(entry: FlowEntry, parts: list[str], steps: str) -> Condition:
+    if _PERIODS[entry.after.within]:
+        parts.insert(1, f"s{_PERIODS[entry.after.within]}")
     before = f"trajectory.{steps}.exists(s, {' && '.join(parts)})"
     return compile_condition(f"{_named('call.tool', entry.calls_to)} && {before}")
 
@@ -235,15 +257,17 @@ def exemptible_in(parsed: PolicyDocument) -> dict[str, bool]:
         each.id: each.exemptible
         for _, each in written_entries(parsed.tools, parsed.flows, parsed.limits)
     }
+    return {**found, **derived_ids(parsed)}
+
+
+def derived_ids(parsed: PolicyDocument) -> dict[str, bool]:
+    """Return the ids that sections give by themselves: whether exceptions may touch these."""
+    found = {f"{flow.id}{UNREAD}": flow.exemptible for flow in parsed.flows if flow.after.category}
     if parsed.tools is not None:
-        found.update(derived_ids(parsed.tools))
+        listed = parsed.tools.listed
+        found |= {f"{each.id}{OTHERWISE}": each.exemptible for each in listed if each.arguments}
+        found |= {f"{parsed.tools.id}{suffix}": True for suffix in (UNLISTED, MALFORMED)}
     return found
-
-
-def derived_ids(entry: ToolsEntry) -> dict[str, bool]:
-    """Return the ids that `tools` gives by itself: whether exceptions may touch these rules."""
-    others = {f"{each.id}{OTHERWISE}": each.exemptible for each in entry.listed if each.arguments}
-    return {**others, f"{entry.id}{UNLISTED}": True, f"{entry.id}{MALFORMED}": True}
 
 
 def used_categories(parsed: PolicyDocument) -> dict[str, Category]:

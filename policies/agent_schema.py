@@ -13,7 +13,7 @@ from policies.rule_schema import (
     RuleMode,
     ScopeEntry,
 )
-from policies.words import CategoryId, Part, Patterns, Probability, RuleId
+from policies.words import ActionName, CategoryId, Part, Patterns, Probability, RuleId
 
 Actions = Annotated[list[BandAction], Field(min_length=1, max_length=8)]
 Code = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -68,6 +68,9 @@ class FlowEntry(ConductEntry):
     """The functions whose calls it is about; `*` stands for any characters."""
     actions: Actions = ["block"]
     """What is done about them."""
+    on_unsupported_language: ActionName | None = None
+    """Instead, where what came before was not scored because of its language alone, and what came
+    of scores is too low; without it as in `defaults`, and then as if it had scored high."""
     code: Code = "data_flow_denied"
     """The error code that the caller sees."""
 

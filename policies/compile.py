@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import rfc8785
 
+from classifiers.types import NO_SECRETS, Secret, Secrets
 from policies.agent_compile import conduct
 from policies.agent_rules import UNLISTED, used_categories, written_entries
 from policies.bundle import Pin
@@ -18,7 +19,7 @@ from policies.ladder import Ladder, Sanction, Step
 from policies.rule_parts import band_of, messages_of, resolved, scope_of, words_of
 from policies.rule_schema import Canary, CircumstancesEntry, Given, InlineTestEntry, RuleEntry
 from policies.schema import EnforcementEntry, ExceptionEntry, PolicyDocument
-from policies.testing import Past, PastStep, PolicyTest
+from policies.testing import NO_PAST, Past, PastStep, PolicyTest
 from policies.types import (
     Action,
     Category,
@@ -102,7 +103,8 @@ def compile_tests(parsed: PolicyDocument, document: Document) -> tuple[PolicyTes
                 text=entry.given.text,
                 circumstances=circumstances_of(entry.given.circumstances),
                 at=moment(entry.given.at),
-                past=_past(entry.given),
+                past=past_of(entry.given),
+                secrets=secrets_of(entry.given),
                 line=line,
                 column=column,
             )
@@ -120,8 +122,17 @@ def tested(parsed: PolicyDocument) -> Iterator[tuple[Path, str, Sequence[InlineT
         yield path, each.id, each.tests
 
 
-def _past(given: Given) -> Past:
+def secrets_of(given: Given) -> Secrets:
+    """Return what a test's model was told; where nothing was, always the same object."""
+    known = tuple(Secret(text, origin) for origin, texts in given.secrets.items() for text in texts)
+    return Secrets(known) if known else NO_SECRETS
+
+
+def past_of(given: Given) -> Past:
+    """Return what happened before, as a test says it."""
     call = given.call
+    if call is None and not given.trajectory and not given.reasoning_chars:
+        return NO_PAST
     return Past(
         steps=tuple(
             PastStep(
@@ -129,8 +140,10 @@ def _past(given: Given) -> Past:
                 is_call=step.call_of is not None,
                 scores=step.scores,
                 missing=frozenset(step.missing),
+                unsupported=frozenset(step.unsupported),
                 arguments=step.arguments,
-                chars=len(step.arguments) if step.chars is None else step.chars,
+                chars=len(step.text or step.arguments) if step.chars is None else step.chars,
+                text=step.text,
                 turns_ago=step.turns_ago,
                 new=step.new,
                 times=step.times,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +19,14 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from classifiers.types import Passage
+from classifiers.types import NO_SECRETS, Passage, Secrets
 from policies.apply import apply
 from policies.circumstances import ANYBODY, Circumstances
-from policies.compile import circumstances_of
+from policies.compile import circumstances_of, past_of, secrets_of
 from policies.evaluate import evaluate
 from policies.mistakes import suggestion
-from policies.rule_schema import CircumstancesEntry
-from policies.testing import SOURCE_AT, Judge
+from policies.rule_schema import CircumstancesEntry, Given
+from policies.testing import NO_PAST, SOURCE_AT, Judge, Past
 from policies.types import Action, Policy, Rule, Stage
 from policies.words import Part, Probability
 
@@ -37,6 +38,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
     "stage": ("stage",),
     "category": ("category",),
     "rule": ("rule",),
+    "given": ("given",),
 }
 LABELS: Mapping[str, bool] = {
     **dict.fromkeys(("1", "true", "yes", "violates", "violation", "unsafe"), True),
@@ -62,6 +64,8 @@ class Example:
         stage: Where it stands.
         category: What it is, or only looks like; empty where the set does not say.
         rule: The only rule that it is for; empty means every rule on its category.
+        past: What happened before.
+        secrets: What the model was told.
         line: Where it stands in the file, from 1.
     """
 
@@ -71,6 +75,8 @@ class Example:
     stage: Stage = Stage.INPUT
     category: str = ""
     rule: str = ""
+    past: Past = NO_PAST
+    secrets: Secrets = NO_SECRETS
     line: int = 1
 
 
@@ -213,6 +219,7 @@ def _example(cells: Mapping[str, str], category: str, where: str, line: int) -> 
     stage = cells.get("stage", "").strip() or Stage.INPUT
     if stage not in set(Stage):
         raise ExamplesError(f"{where}: unknown stage `{stage[:40]}`{suggestion(stage, Stage)}")
+    given = _given(cells.get("given", ""), stage, cells["text"], where)
     return Example(
         id=cells.get("id", "").strip() or str(line),
         text=cells["text"],
@@ -220,8 +227,19 @@ def _example(cells: Mapping[str, str], category: str, where: str, line: int) -> 
         stage=Stage(stage),
         category=cells.get("category", "").strip() or category,
         rule=cells.get("rule", "").strip(),
+        past=past_of(given),
+        secrets=secrets_of(given),
         line=line,
     )
+
+
+def _given(said: str, stage: str, text: str, where: str) -> Given:
+    """Read the column that says more: JSON, with the keys that `given` has in an inline test."""
+    try:
+        more = json.loads(said) if said.strip() else {}
+        return Given.model_validate({**more, "stage": stage, "text": text})
+    except (ValueError, TypeError) as error:  # a `ValidationError` is one too
+        raise ExamplesError(f"{where}: `given` is not what an inline test may give") from error
 
 
 def read_floors(content: bytes, name: str) -> dict[str, Floor]:
@@ -266,9 +284,10 @@ async def judge_examples(
     outcomes = []
     for example in examples:
         meant = _meant(applied, example, name)
-        passage = Passage(SOURCE_AT[example.stage], example.text)
-        assessment = await judge(applied, example.stage, passage)
-        decision = evaluate(applied, example.stage, assessment, given)
+        assessment = await judge(applied, example.stage, _passage(example))
+        past = await example.past.judged(applied, judge)
+        trail = past.trail(policy.categories, assessment)
+        decision = evaluate(applied, example.stage, assessment, given, trail)
         acting = {each.rule: each for each in decision.outcomes}
         found = {
             rule.id: rule.id in acting and acting[rule.id].action >= _bar(rule) for rule in meant
@@ -276,6 +295,11 @@ async def judge_examples(
         blind = frozenset(rule for rule in found if rule in acting and acting[rule].unavailable)
         outcomes.append(ExampleOutcome(example, decision.action, found, blind))
     return tuple(outcomes)
+
+
+def _passage(example: Example) -> Passage:
+    source, called = SOURCE_AT[example.stage], example.past.called
+    return Passage(source, example.text, tool=called, secrets=example.secrets)
 
 
 def _bar(rule: Rule) -> Action:

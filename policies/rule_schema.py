@@ -175,6 +175,9 @@ class CircumstancesEntry(Part):
     """How many strikes count."""
 
 
+Origin = Annotated[str, Field(pattern=r"^(canary|instructions|tool:[A-Za-z0-9_-]{1,64})$")]
+
+
 class StepEntry(Part):
     """Something that happened before, in a test: a result, or a call."""
 
@@ -186,6 +189,10 @@ class StepEntry(Part):
     """What the classifiers answered, by category; what is not listed scored 0."""
     missing: list[str] = []
     """Categories that nobody could score."""
+    unsupported: list[str] = []
+    """Categories that were not scored because of the language; of `scores`, what came anyway."""
+    text: Annotated[str, Field(max_length=20_000)] | None = None
+    """What the real classifiers are to judge, instead of scores."""
     arguments: str = ""
     """Of the call, in JSON."""
     chars: Annotated[int, Field(ge=0)] | None = None
@@ -226,6 +233,9 @@ class Given(Part):
     """What the judges of the rule answer; `null` is no answer."""
     text: Annotated[str, Field(max_length=20_000)] | None = None
     """A text for the real classifiers, instead of scores."""
+    secrets: dict[Origin, Annotated[list[Line], Field(max_length=20)]] = {}
+    """For `text`: secrets that the model was told, by where they came from: `canary`,
+    `instructions`, or `tool:NAME`."""
     call: CallEntry | None = None
     """The call that is made, at stage `tool_call`; without it, one of the history is judged."""
     trajectory: Annotated[list[StepEntry], Field(max_length=1000)] = []

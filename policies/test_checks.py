@@ -47,7 +47,8 @@ def mistested(
 def _given(given: Given, about: About, document: Document, path: Path) -> Iterator[Problem]:
     answers = given.scores is not None or given.missing or given.unsupported or given.rungs
     happened = about.factual or given.call or given.trajectory or given.reasoning_chars
-    if (given.text is not None and answers) or not (given.text or answers or happened):
+    asks = given.text is not None or any(step.text is not None for step in given.trajectory)
+    if (asks and answers) or not (given.text or answers or happened):
         message = "a test gives either `text`, or `scores`, `missing`, `unsupported` and `rungs`"
         yield Problem(*document.place(path), message)
     for name in given.rungs:
@@ -66,7 +67,12 @@ def _past(given: Given, known: Known, document: Document, path: Path) -> Iterato
         if (step.result_of is None) == (step.call_of is None):
             message = "what happened before is either `result_of` or `call_of` a function"
             yield Problem(*document.place(place), message)
+        silent = [*step.missing, *step.unsupported]
+        if step.text is not None and (step.scores or silent):
+            message = "what happened before has either a `text`, or `scores` and `missing`"
+            yield Problem(*document.place(place), message)
         for category in step.scores:
             yield from unknown_category(category, known, document, (*place, "scores", category))
-        for index, category in enumerate(step.missing):
-            yield from unknown_category(category, known, document, (*place, "missing", index))
+        for key in ("missing", "unsupported"):
+            for index, category in enumerate(getattr(step, key)):
+                yield from unknown_category(category, known, document, (*place, key, index))

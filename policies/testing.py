@@ -13,12 +13,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 
-from classifiers.types import UNSUPPORTED_LANGUAGE, Assessment, Passage, Source, Verdict
+from classifiers.types import (
+    NO_SECRETS,
+    UNSUPPORTED_LANGUAGE,
+    Assessment,
+    Passage,
+    Secrets,
+    Source,
+    Verdict,
+)
 from policies.apply import apply
 from policies.cascade import Panel, assess
 from policies.circumstances import ANYBODY, Circumstances
 from policies.evaluate import evaluate
-from policies.trail import Step, Trail, digest_of, scores_of
+from policies.trail import Heard, Step, Trail, digest_of, heard_of
 from policies.types import Action, Decision, Policy, Stage
 
 Judge = Callable[[Policy, Stage, Passage], Awaitable[Assessment]]
@@ -39,25 +47,43 @@ SOURCE_AT = {
 
 @dataclass(frozen=True, slots=True)
 class PastStep:
-    """A call or a result that happened before, in a test; see `policies.rule_schema`."""
+    """A call or a result that happened before, in a test; see `policies.rule_schema`.
+
+    `known` is what the classifiers said of its `text`, once they were asked.
+    """
 
     tool: str
     is_call: bool
     scores: Mapping[str, float] = field(default_factory=dict)
     missing: frozenset[str] = frozenset()
+    unsupported: frozenset[str] = frozenset()
     arguments: str = ""
     chars: int = 0
     turns_ago: int = 0
     new: bool = False
     times: int = 1
+    text: str | None = None
+    known: Heard | None = None
 
     def steps(self, categories: Iterable[str]) -> tuple[Step, ...]:
         """Return it as conditions see it; it scored 0 in what it does not speak of."""
         scores = {**dict.fromkeys(categories, 0.0), **self.scores}
-        known = {name: score for name, score in scores.items() if name not in self.missing}
+        silent = {*self.missing, *self.unsupported}
+        known = self.known or Heard(
+            {name: score for name, score in scores.items() if name not in silent},
+            {name: scores.get(name, 0.0) for name in self.unsupported},
+        )
         digest = digest_of(self.tool, self.arguments) if self.is_call else ""
-        step = Step(self.tool, self.chars, self.turns_ago, self.new, digest, known)
+        step = Step(self.tool, self.chars, self.turns_ago, self.new, digest, *known)
         return (step,) * self.times
+
+    async def judged(self, policy: Policy, judge: Judge) -> PastStep:
+        """Return it with what the classifiers say of its text, if it has one."""
+        if self.text is None:
+            return self
+        stage = Stage.TOOL_CALL if self.is_call else Stage.TOOL_RESULT
+        passage = Passage(SOURCE_AT[stage], self.text, tool=self.tool)
+        return replace(self, known=heard_of(await judge(policy, stage, passage), 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +102,15 @@ class Past:
     arguments: str = "{}"
     reasoning_chars: int = 0
 
+    @property
+    def asks(self) -> bool:
+        """Whether classifiers have to be asked about it."""
+        return any(step.text is not None for step in self.steps)
+
+    async def judged(self, policy: Policy, judge: Judge) -> Past:
+        """Return it with what the classifiers say of the texts in it."""
+        return replace(self, steps=tuple([await each.judged(policy, judge) for each in self.steps]))
+
     def trail(self, categories: Collection[str], assessment: Assessment) -> Trail:
         """Return it as conditions see it.
 
@@ -88,8 +123,8 @@ class Past:
         call = None
         if self.called is not None:
             digest = digest_of(self.called, self.arguments)
-            scores = scores_of(assessment, 0)
-            call = Step(self.called, len(self.arguments), 0, True, digest, scores)
+            heard = heard_of(assessment, 0)
+            call = Step(self.called, len(self.arguments), 0, True, digest, *heard)
         arguments = self.arguments if call else ""
         return Trail(
             tuple(chain(*results)), tuple(chain(*calls)), self.reasoning_chars, call, arguments
@@ -116,6 +151,7 @@ class PolicyTest:
         circumstances: Who asks, and through what.
         at: The moment it plays at, or None for one at which no exception is in force.
         past: What happened before.
+        secrets: What the model was told, for `text`.
         line: Where it stands in the file, from 1.
         column: Likewise.
     """
@@ -132,8 +168,14 @@ class PolicyTest:
     circumstances: Circumstances = ANYBODY
     at: datetime | None = None
     past: Past = NO_PAST
+    secrets: Secrets = NO_SECRETS
     line: int = 1
     column: int = 1
+
+    @property
+    def asks(self) -> bool:
+        """Whether classifiers have to be asked."""
+        return self.text is not None or self.past.asks
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +214,7 @@ def judge_of(panel: Panel) -> Judge:
 def run_score_tests(policy: Policy, tests: Sequence[PolicyTest]) -> tuple[InlineOutcome, ...]:
     """Run the tests that give scores; those that give a text are left out."""
     return tuple(
-        _outcome(policy, test, _assessment(policy, test)) for test in tests if test.text is None
+        _outcome(policy, test, _assessment(policy, test)) for test in tests if not test.asks
     )
 
 
@@ -198,10 +240,13 @@ async def run_text_tests(
     """
     outcomes = []
     for test in tests:
-        if test.text is not None:
-            passage = Passage(SOURCE_AT[test.stage], test.text, tool=test.past.called)
-            assessment = await judge(_applied(policy, test), test.stage, passage)
-            outcomes.append(_outcome(policy, test, assessment))
+        if test.asks:
+            source, past, applied = SOURCE_AT[test.stage], test.past, _applied(policy, test)
+            text = past.arguments if test.text is None else test.text
+            passage = Passage(source, text, tool=past.called, secrets=test.secrets)
+            assessment = await judge(applied, test.stage, passage)
+            told = replace(test, past=await past.judged(applied, judge))
+            outcomes.append(replace(_outcome(policy, told, assessment), test=test))
     return tuple(outcomes)
 
 

@@ -15,12 +15,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from cel_expr_python import cel
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from classifiers.types import Assessment, Verdict
+from classifiers.types import UNSUPPORTED_LANGUAGE, Assessment, Verdict
 
 _PACKAGE = "ostiary"
 _TEXT, _WHOLE, _TRUTH = "STRING", "INT64", "BOOL"
@@ -33,6 +33,12 @@ STEP_FIELDS = (
     ("new", _TRUTH, "whether it is of this reply, and not of the history"),
     ("digest", _TEXT, "the same for calls of one function with the same arguments"),
     ("scores", "MAP", "by category; unknown for what nobody could score, so ask `in` first"),
+    (
+        "unread",
+        "MAP",
+        "categories that are unknown for want of a language alone, and the highest score that "
+        "came all the same",
+    ),
 )
 TRAJECTORY_FIELDS = (
     ("results", "STEPS", "what tools gave back, in order"),
@@ -52,6 +58,8 @@ class Step:
         new: Whether it is of the reply that is being given.
         digest: Of the function and its arguments; equal for calls that are the same.
         scores: By category; what is left out, nobody could score.
+        unread: What is left out for want of a language alone: the highest score that came all
+            the same.
     """
 
     tool: str
@@ -60,6 +68,7 @@ class Step:
     new: bool = False
     digest: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
+    unread: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +137,30 @@ def digest_of(tool: str, arguments: str) -> str:
     return hashlib.sha256(f"{tool}\0{plain}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
-def scores_of(assessment: Assessment, index: int) -> dict[str, float]:
-    """Return what is known of one passage: a category with an answer missing is left out."""
+class Heard(NamedTuple):
+    """What is known of one passage; see `Step`."""
+
+    scores: Mapping[str, float]
+    unread: Mapping[str, float]
+
+
+def heard_of(assessment: Assessment, index: int) -> Heard:
+    """Return what is known of one passage: a category with an answer missing has no score."""
     heard: dict[str, list[Verdict]] = {}
     for verdict in assessment.verdicts[index]:
         if verdict.classifier not in assessment.asked:
             heard.setdefault(verdict.category, []).append(verdict)
-    known: dict[str, float] = {}
+    scores: dict[str, float] = {}
+    unread: dict[str, float] = {}
     for category, names in assessment.covered.items():
-        scores = [verdict.score for verdict in heard.get(category, ())]
-        answered = [score for score in scores if score is not None]
-        if names and len(answered) == len(scores):
-            known[category] = max(answered, default=0.0)
-    return known
+        said = heard.get(category, ())
+        missing = {verdict.error for verdict in said if verdict.score is None}
+        highest = max((verdict.score or 0.0 for verdict in said), default=0.0)
+        if names and not missing:
+            scores[category] = highest
+        elif names and missing == {UNSUPPORTED_LANGUAGE}:
+            unread[category] = highest
+    return Heard(scores, unread)
 
 
 @cache
@@ -163,10 +183,10 @@ def _declare(
     for number, (name, kind, _) in enumerate(fields, 1):
         made = message.field.add(name=name, number=number, label=kinds.LABEL_OPTIONAL)
         if kind == "MAP":
-            entry = message.nested_type.add(name="ScoresEntry")
+            entry = message.nested_type.add(name=f"{name.title()}Entry")
             entry.options.map_entry = True
             _declare(entry, (("key", _TEXT, ""), ("value", "DOUBLE", "")))
-            made.type_name = f".{_PACKAGE}.{message.name}.ScoresEntry"
+            made.type_name = f".{_PACKAGE}.{message.name}.{entry.name}"
         elif kind == "STEPS":
             made.type_name = f".{_PACKAGE}.Step"
         repeated = kind in ("MAP", "STEPS")
@@ -201,6 +221,7 @@ def _fill(message: Any, step: Step) -> Any:  # noqa: ANN401 - made at run time
     message.tool, message.chars, message.digest = step.tool, step.chars, step.digest
     message.turns_ago, message.new = step.turns_ago, step.new
     message.scores.update(step.scores)
+    message.unread.update(step.unread)
     return message
 
 

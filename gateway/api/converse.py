@@ -32,6 +32,7 @@ from gateway.exchange import Exchange
 from gateway.keeping import Keeping
 from gateway.limits import Quota
 from gateway.pipeline import Refusal, Reply
+from gateway.secrecy import Noted
 from gateway.types import Principal
 from model_runner.types import RunnerError
 from policies.effects import STOPPED
@@ -152,6 +153,7 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
         safety_identifier=call.safety_identifier,
         keeping=Keeping(wanted=governed.retain),
         history=history,
+        noted=Noted(services.canaries),
         circumstances=replace(governed.circumstances, strikes=standing.strikes),
     )
     writer = endpoint.writer(call, exchange, services.sealer, expose=settings.expose_reasoning)

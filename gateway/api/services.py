@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from classifiers.panel import Panel
+from classifiers.types import Secret
 from gateway.audit.ledger import Ledger
 from gateway.audit.log_tree import LogTree
 from gateway.audit.vault import Vault
@@ -43,6 +44,7 @@ class Services:
         pipeline: The product.
         sealer: Seals reasoning.
         metrics: Counters for `/metrics`.
+        canaries: What must never leave, as the operator set it out.
         in_flight: Requests being served now.
         draining: Whether the server is shutting down.
     """
@@ -62,6 +64,7 @@ class Services:
     pipeline: Pipeline
     sealer: Sealer
     metrics: Metrics
+    canaries: tuple[Secret, ...] = ()
     in_flight: int = 0
     draining: bool = False
 

@@ -31,7 +31,7 @@ def under(new_gateway, tmp_path):
         if access:
             who = WHO.replace("PACK", pack).replace("ACCESS", access)
             (folder / "who.yaml").write_text(who)
-        gateway = new_gateway(policy=str(folder), classifiers=("patterns", "encoder"))
+        gateway = new_gateway(policy=str(folder), classifiers=("patterns", "encoder", "carried"))
         gateway.script(thought("An answer."), final("Hello there."), DONE)
         return gateway
 

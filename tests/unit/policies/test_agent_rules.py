@@ -100,6 +100,32 @@ def test_a_result_that_nobody_could_score_taints_as_one_that_scored_high(action)
     assert decision.outcomes[0].missing == ("condition",)
 
 
+UNREAD = Step("web_fetch", 100, unread={"prompt_injection": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("said", "results", "action", "rule"),
+    [
+        ("", [UNREAD], Action.BLOCK, "no-mail"),
+        ("flag", [UNREAD], Action.FLAG, "no-mail.unread"),
+        ("allow", [UNREAD], Action.ALLOW, None),
+        ("flag", [Step("web", unread={"prompt_injection": 0.5})], Action.BLOCK, "no-mail"),
+        ("flag", [UNREAD, web(0.5)], Action.BLOCK, "no-mail"),
+        ("flag", [UNREAD, web()], Action.BLOCK, "no-mail"),
+        ("flag", [web(0.1)], Action.ALLOW, None),
+    ],
+)
+def test_what_nobody_read_for_its_language_may_be_told_apart(said, results, action, rule):
+    own = f"    on_unsupported_language: {said}\n" if said else ""
+    defaults = f"defaults: {{on_unsupported_language: {said}}}\n" if said else ""
+
+    for text in (FLOW + own, defaults + FLOW):
+        decision = decide(text, called("send_mail", results=results))
+
+        assert decision.action is action
+        assert decision.determining_rules == ((rule,) if rule else ())
+
+
 def test_a_flow_may_forget_what_an_earlier_turn_brought():
     text = FLOW.replace("gte: 0.5", "gte: 0.5, within: turn")
 

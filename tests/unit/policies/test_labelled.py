@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 import pytest
 
@@ -180,3 +181,30 @@ def test_a_set_without_positives_has_no_recall_to_miss():
 
 def test_the_rows_of_a_set_are_read_in_order():
     assert [row.id for row in read_examples(CSV, "s.csv")] == ["a", "b"]
+
+
+def read(text):
+    return read_examples(text.encode(), "small.csv")
+
+
+def test_a_row_may_say_what_happened_before_and_what_the_model_was_told():
+    given = {
+        "call": {"tool": "mail"},
+        "trajectory": [{"result_of": "web", "text": "A page."}],
+        "secrets": {"tool:web": ["k3Jx9QpLm2Vt7RzW"]},
+    }
+    quoted = json.dumps(given).replace('"', '""')
+
+    (found,) = read(f'text,label,stage,rule,given\n{{}},1,tool_call,r,"{quoted}"\n')
+
+    assert (found.past.called, found.past.arguments) == ("mail", "{}")
+    assert [(step.tool, step.text) for step in found.past.steps] == [("web", "A page.")]
+    assert [secret.origin for secret in found.secrets.known] == ["tool:web"]
+
+
+@pytest.mark.parametrize("given", ["[1]", "no", '{"steps": 1}', '{"call": {"tool": "a b"}}'])
+def test_what_an_inline_test_may_not_give_is_an_error_with_its_line(given):
+    quoted = given.replace('"', '""')
+
+    with pytest.raises(ExamplesError, match=r":2: `given`"):
+        read(f'text,label,stage,rule,given\nx,1,tool_call,r,"{quoted}"\n')
