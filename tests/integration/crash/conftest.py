@@ -1,9 +1,7 @@
 """Real gateway processes in front of a real, slow engine; all of them end with the test."""
 
 import asyncio
-import os
 import shutil
-import signal
 import sys
 import tempfile
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +13,7 @@ import pytest
 from benchmarks.callers import Crowd
 from benchmarks.gateway_process import GatewayProcess
 from benchmarks.overhead import free_port, started
+from benchmarks.postgres_server import PostgresServer
 
 ROOT = Path(__file__).parents[3]
 
@@ -112,37 +111,14 @@ def until_fixture():
     return until
 
 
-class DoomedServer:
-    """A PostgreSQL server that can be killed like the process it is."""
-
-    def __init__(self, server):
-        self.server = server
-        self.url = server.url("postgres")
-
-    def kill(self):
-        lock = self.server.directory / "pgdata" / "postmaster.pid"
-        postmaster = int(lock.read_text().split()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for pid in [postmaster, *map(int, children)]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        # What a killed server leaves lying about; a new one might take it for alive.
-        lock.unlink()
-        for left in self.server.directory.glob(".s.PGSQL.*"):
-            left.unlink()
-
-    def start(self):
-        self.server.start()
-
-
 @pytest.fixture
-def doomed_postgres(postgres_server):
-    """A server of the test's own: others go on using `postgres_server`."""
+def doomed_postgres():
+    """A server of the test's own, to be killed: others go on using `postgres_server`."""
     directory = Path(tempfile.mkdtemp(prefix="ostiary-pg-"))  # short: it holds a socket
-    server = type(postgres_server)(directory)
+    server = PostgresServer(directory)
     server.create()
     server.start()
-    yield DoomedServer(server)
+    yield server
     with suppress(Exception):  # it may be dead
         server.stop()
     shutil.rmtree(directory)

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 async def test_a_gateway_refuses_while_postgresql_is_dead_and_goes_on_when_it_is_back(
     doomed_postgres, new_gateway, besieged, until, ask
 ):
-    gateway = new_gateway(doomed_postgres.url)
+    gateway = new_gateway(doomed_postgres.url("postgres"))
     await gateway.start()
     async with besieged(gateway) as crowd:
         await crowd.served()
@@ -22,7 +22,7 @@ async def test_a_gateway_refuses_while_postgresql_is_dead_and_goes_on_when_it_is
         doomed_postgres.start()
         await crowd.served()
 
-    log = await swept_log(doomed_postgres.url)
+    log = await swept_log(doomed_postgres.url("postgres"))
     assert contradictions(log, crowd.given) == []
     assert refused.status == 503
     assert b'"code":"audit_unavailable"' in refused.raw
@@ -32,7 +32,7 @@ async def test_a_gateway_refuses_while_postgresql_is_dead_and_goes_on_when_it_is
 async def test_postgresql_killed_again_and_again_loses_no_record_it_acknowledged(
     doomed_postgres, new_gateway, besieged
 ):
-    gateway = new_gateway(doomed_postgres.url)
+    gateway = new_gateway(doomed_postgres.url("postgres"))
     await gateway.start()
     async with besieged(gateway) as crowd:
         for _ in range(4):
@@ -40,22 +40,22 @@ async def test_postgresql_killed_again_and_again_loses_no_record_it_acknowledged
             doomed_postgres.kill()
             doomed_postgres.start()
 
-    assert contradictions(await swept_log(doomed_postgres.url), crowd.given) == []
+    assert contradictions(await swept_log(doomed_postgres.url("postgres")), crowd.given) == []
 
 
 async def test_a_reply_withheld_because_the_log_was_away_is_not_recorded_as_completed(
     doomed_postgres, new_gateway, slow_engine_url, ask
 ):
-    gateway = new_gateway(doomed_postgres.url, upstream_url=slow_engine_url)
+    gateway = new_gateway(doomed_postgres.url("postgres"), upstream_url=slow_engine_url)
     await gateway.start()
     reply = asyncio.create_task(ask(gateway, Question(stream=False)))
-    while not unfinished(await read_log(doomed_postgres.url)):  # noqa: ASYNC110 - has no event
+    while not unfinished(await read_log(doomed_postgres.url("postgres"))):  # noqa: ASYNC110 - has no event
         await asyncio.sleep(0.05)
     doomed_postgres.kill()
     given = await reply
     doomed_postgres.start()
 
-    log = await swept_log(doomed_postgres.url)
+    log = await swept_log(doomed_postgres.url("postgres"))
     assert given.status == 503
     assert contradictions(log, [given]) == []
     assert ends(log) == {"request.error": 1}
