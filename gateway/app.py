@@ -103,7 +103,6 @@ async def open_services(
     settings: Settings, metrics: Metrics, runner: Runner | None = None
 ) -> AsyncIterator[Services]:
     """Build everything, in the order in which things need each other, and close it again."""
-    keys = settings.home / "keys"
     async with AsyncExitStack() as stack:
         database = Database(settings.resolved_database_url)
         stack.push_async_callback(database.aclose)
@@ -137,7 +136,7 @@ async def open_services(
             registry=registry,
             panel=panel,
             pipeline=replace(pipeline, follower=consequences),
-            sealer=Sealer(read_or_create(keys / "sealing")),
+            sealer=Sealer(read_or_create(settings.home / "keys" / "sealing")),
             metrics=metrics,
             canaries=read_canaries(settings.canaries_file),
         )
