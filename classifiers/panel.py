@@ -258,7 +258,12 @@ def _receipt(
     error: str | None = None
     for passage, answer in zip(passages, verdicts, strict=True):
         missing = [verdict for verdict in answer if verdict.score is None]
-        if missing:
+        unread = max((verdict.unread for verdict in missing), default=0)
+        if unread:  # the passage itself was read; of what led to it not all
+            scanned += len(passage.text)
+            unscanned += unread
+            error = error or missing[0].error or FAILED
+        elif missing:
             # A passage that was read in part counts as unread: the receipt never overstates.
             unscanned += len(passage.text)
             error = error or missing[0].error or FAILED

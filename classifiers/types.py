@@ -141,6 +141,8 @@ class Verdict:
             `unsupported_language`.
         rationale: Why the score, in a judge's own words: one line, at most 500 code
             points. It may quote what it judged, so it is content: never log it.
+        unread: Where there is no score because what led to the passage was read in part:
+            how many code points of that were not.
     """
 
     classifier: str
@@ -149,6 +151,7 @@ class Verdict:
     spans: tuple[Span, ...] = ()
     error: str | None = None
     rationale: str | None = None
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)

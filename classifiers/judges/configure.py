@@ -20,6 +20,7 @@ from classifiers.judges.engine import EngineModel
 from classifiers.judges.guard import GuardJudge, GuardOptions
 from classifiers.judges.guard_file import read_guard
 from classifiers.judges.moderations import SAME, Moderations
+from classifiers.judges.overseer import Overseer, OverseerOptions, read_rubric
 from classifiers.judges.safeguard import Safeguard, SafeguardOptions
 from classifiers.judges.service import Service
 from classifiers.judges.tables import Table, checked, read_toml
@@ -145,6 +146,30 @@ class GuardEntry(_Modelled):
         return GuardJudge(self.name, model, guard, options, self.turns())
 
 
+class OverseerEntry(_Modelled):
+    """A model that reads trajectories by a rubric."""
+
+    kind: Literal["overseer"]
+    rubric: Line = "misalignment"
+    role: Literal["system", "developer"] | None = None
+    effort: Literal["low", "medium", "high"] = "medium"
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    window_chars: Chars = 96_000
+
+    def build(self, beside: Path, own: TextModel | None) -> Judge:
+        """Return the judge."""
+        rubric = read_rubric(self.rubric, beside)
+        options = OverseerOptions(
+            role=self.role or ("developer" if self.runner == "self" else "system"),
+            effort=self.effort,
+            max_tokens=self.max_tokens,
+            logprobs=self.logprobs,
+            window_chars=self.window_chars,
+        )
+        model = self.text_model(own, converses=True)
+        return Overseer(self.name, model, rubric, options, self.turns())
+
+
 class SequenceEntry(_Entry):
     """A sequence classifier in this process."""
 
@@ -176,11 +201,12 @@ class ModerationsEntry(_Served):
         return Moderations(self.name, self.service(), self.model or "", labels, self.turns())
 
 
-Entry = SafeguardEntry | GuardEntry | SequenceEntry | ModerationsEntry
+Entry = SafeguardEntry | GuardEntry | OverseerEntry | SequenceEntry | ModerationsEntry
 
 _KINDS: Mapping[str, type[Entry]] = {
     "guard": GuardEntry,
     "moderations": ModerationsEntry,
+    "overseer": OverseerEntry,
     "safeguard": SafeguardEntry,
     "sequence": SequenceEntry,
 }
