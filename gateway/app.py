@@ -29,6 +29,7 @@ from gateway.audit.log_key import open_log_keys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.sweeper import Sweeper
 from gateway.audit.vault import Vault, open_vault
+from gateway.audit.witnesses import Witnesses, parse_place
 from gateway.consequences import Consequences
 from gateway.egress import Egress, networks
 from gateway.enforcement import Enforcement
@@ -110,6 +111,9 @@ async def open_services(
         log_tree = _open_log_tree(settings, database, stack)
         ledger = await _open_ledger(settings, database, stack)
         await log_tree.start()
+        witnesses = Witnesses(database, [parse_place(each) for each in settings.witnesses])
+        witnesses.start()
+        stack.push_async_callback(witnesses.aclose)
         model = runner if runner is not None else await asyncio.to_thread(open_runner, settings)
         stack.push_async_callback(model.aclose)
         panel = await _open_panel(settings, model, stack)
@@ -127,6 +131,7 @@ async def open_services(
             database=database,
             ledger=ledger,
             log_tree=log_tree,
+            witnesses=witnesses,
             identity=_open_identity(settings, database),
             limits=limits,
             enforcement=enforcement,

@@ -143,7 +143,7 @@ def prove_entry(
 
 
 @app.command("checkpoint")
-def print_checkpoint(
+def print_checkpoint(  # noqa: PLR0913 - the options of a command
     key: Annotated[bool, typer.Option("--key", help="Print the verifier key instead.")] = False,
     mldsa_key: Annotated[
         bool, typer.Option("--mldsa-key", help="Print the ML-DSA-44 key instead.")
@@ -155,6 +155,9 @@ def print_checkpoint(
         int | None,
         typer.Option("--from", min=0, help="With the proof from this size, for a witness."),
     ] = None,
+    witnessed: Annotated[
+        bool, typer.Option("--witnessed", help="The last one that a witness cosigned.")
+    ] = False,
     shard: Shard = None,
     as_json: Json = False,
 ) -> None:
@@ -165,9 +168,12 @@ def print_checkpoint(
         return
     from gateway.audit.checkpoint import hash_text, parse_checkpoint
     from gateway.audit.export import growth, signed_tree
+    from gateway.audit.witnesses import cosigned_checkpoint
     from gateway.notes import parse_note
 
     async def ask(database: Database) -> tuple[bytes, list[str] | None]:
+        if witnessed:
+            return await cosigned_checkpoint(database, shard), None
         tree = await signed_tree(database, shard)
         proof = await growth(database, tree, since) if since is not None else None
         return tree.checkpoint or b"", proof

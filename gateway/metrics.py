@@ -10,6 +10,8 @@ from classifiers.panel import DOWN
 from classifiers.standing import Standing, State
 from gateway.audit.log_tree import LogTree
 from gateway.audit.publisher import Wrong
+from gateway.audit.witnesses import Standing as WitnessStanding
+from gateway.audit.witnesses import WitnessState
 from policies.footing import Footing
 from policies.types import Action, Decision, Stage
 
@@ -74,6 +76,18 @@ class Metrics:
             "ostiary_log_alarm",
             "1 while the decision log is not what was signed, by what is wrong.",
             ["wrong"],
+            registry=registry,
+        )
+        self._witness = Gauge(
+            "ostiary_witness_state",
+            "1 for how it stands with a witness.",
+            ["witness", "state"],
+            registry=registry,
+        )
+        self._cosigned = Gauge(
+            "ostiary_witness_checkpoint_size",
+            "Entries under the last checkpoint that a witness cosigned for this replica.",
+            ["witness"],
             registry=registry,
         )
         self._signed = Gauge(
@@ -187,6 +201,13 @@ class Metrics:
         self._undelivered.clear()
         for (endpoint, state), count in counted.items():
             self._undelivered.labels(endpoint, state).set(count)
+
+    def witnesses(self, standing: Iterable[WitnessStanding]) -> None:
+        """Note how it stands with the witnesses of the log."""
+        for each in standing:
+            for state in WitnessState:
+                self._witness.labels(each.name, state.value).set(state is each.state)
+            self._cosigned.labels(each.name).set(each.size)
 
     def tokens(self, input_tokens: int, output_tokens: int) -> None:
         """Count the tokens of one reply."""

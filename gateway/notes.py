@@ -84,7 +84,7 @@ class Note:
         """
         if not self.signatures:
             raise NoteError("a note must have a signature")
-        content = _utf8(f"{self.text}\n{''.join(map(_line, self.signatures))}")
+        content = _utf8(f"{self.text}\n{''.join(map(write_signature, self.signatures))}")
         if len(content) > MAX_BYTES:
             raise NoteError(f"a note must not be larger than {MAX_BYTES} bytes")
         return content
@@ -217,8 +217,12 @@ def parse_note(content: bytes) -> Note:
         raise NoteError("a note must have a blank line before its signatures")
     if not lines.endswith("\n"):
         raise NoteError("a note must end in signature lines, each with its newline")
-    signatures = tuple(_parse_line(line) for line in lines[:-1].split("\n"))
-    return Note(f"{text}\n", signatures)
+    return Note(f"{text}\n", parse_signatures(lines))
+
+
+def parse_signatures(lines: str) -> tuple[Signature, ...]:
+    """Read signature lines, each with its newline. Raises `NoteError`."""
+    return tuple(_parse_line(line) for line in lines.removesuffix("\n").split("\n"))
 
 
 def sign(note: Note, key: SigningKey) -> Note:
@@ -265,7 +269,8 @@ def _parse_line(line: str) -> Signature:
     return Signature(name, content[:_ID_BYTES], content[_ID_BYTES:])
 
 
-def _line(signature: Signature) -> str:
+def write_signature(signature: Signature) -> str:
+    """Return a signature as a line of a note."""
     encoded = b64encode(signature.key_id + signature.value).decode()
     return f"{_DASH} {signature.name} {encoded}\n"
 

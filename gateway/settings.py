@@ -145,6 +145,13 @@ class Settings(BaseSettings):
             "`<home>/keys/log-mldsa`, made at the first start."
         ),
     ] = False
+    witnesses: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Who is asked to cosign checkpoints, as a JSON list of "
+            "`https://... <witness key>`; nobody else is spoken to."
+        ),
+    ] = ()
     head_keeper: Annotated[
         str,
         Field(

@@ -68,6 +68,27 @@ def cosign_checkpoint(  # noqa: PLR0913 - the options of a command
     say(f"cosigned; others verify it with {witness_key(signer)}")
 
 
+@app.command("serve")
+def serve_witness(
+    key: Key,
+    log_key: LogKeys,
+    state: State,
+    key_changes: Changes = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8090,
+) -> None:
+    """Cosign over HTTP what logs send: `POST /add-checkpoint` (c2sp.org/tlog-witness)."""
+    import uvicorn
+
+    from gateway.audit.cosignature import witness_key
+    from gateway.audit.witness_service import create_witness
+
+    with answered():
+        signer, witness = _witness(key, log_key, state, key_changes)
+    say(f"{witness_key(signer)}")
+    uvicorn.run(create_witness(witness), host=host, port=port, log_level="warning")
+
+
 def _witness(
     key: Path, log_keys: list[str], state: Path, changes: Path | None
 ) -> tuple[SigningKey, Witness]:

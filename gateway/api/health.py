@@ -17,6 +17,7 @@ from starlette.responses import Response
 from classifiers.standing import Standing, State
 from gateway.api.problems import json_response
 from gateway.api.services import Services, services_of
+from gateway.audit.witnesses import Standing as WitnessStanding
 from gateway.errors import StoreUnavailable
 from gateway.metrics import CONTENT_TYPE
 from gateway.store import outbox
@@ -75,6 +76,7 @@ async def readyz(request: Request) -> Response:
             *await _webhooks(services),
             *(f"policy {name} has expired" for name in policy.expired),
             *(each.classifier for each in standing if each.state is State.DOWN),
+            *(f"witness {each.name}" for each in services.witnesses.standing if each.amiss),
         ],
     }
     return json_response(body, 200 if all(checks.values()) else 503, {})
@@ -87,7 +89,18 @@ def _log(services: Services) -> dict[str, Any]:
         "key": tree.verifier_key,
         "signs": tree.signs,
         "checkpoint": head and {"origin": head.origin, "size": head.size},
+        "witnesses": [_witness(each) for each in services.witnesses.standing],
         "alarm": tree.alarm and {"wrong": tree.alarm.wrong.value, "detail": tree.alarm.detail},
+    }
+
+
+def _witness(each: WitnessStanding) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "state": each.state.value,
+        "since": datetime.fromtimestamp(each.since, UTC).isoformat(),
+        "detail": each.detail or None,
+        "checkpoint_size": each.size,
     }
 
 
@@ -144,6 +157,7 @@ async def metrics(request: Request) -> Response:
     services.metrics.policy_stale.set(1 if services.policies.refused else 0)
     services.metrics.log(services.log_tree)
     services.metrics.undelivered(await _undelivered(services))
+    services.metrics.witnesses(services.witnesses.standing)
     standing = services.panel.standing()
     services.metrics.panel(standing, _footings(services, standing))
     return Response(services.metrics.render(), 200, media_type=CONTENT_TYPE)

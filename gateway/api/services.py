@@ -11,6 +11,7 @@ from classifiers.types import Secret
 from gateway.audit.ledger import Ledger
 from gateway.audit.log_tree import LogTree
 from gateway.audit.vault import Vault
+from gateway.audit.witnesses import Witnesses
 from gateway.consequences import Consequences
 from gateway.enforcement import Enforcement
 from gateway.identity import Identity
@@ -33,6 +34,7 @@ class Services:
         database: For readiness; queries go through the parts that own them.
         ledger: The decision log.
         log_tree: Its Merkle tree and signed checkpoints.
+        witnesses: Who cosigns them.
         identity: API key -> principal.
         limits: Quotas.
         enforcement: Where end users stand.
@@ -53,6 +55,7 @@ class Services:
     database: Database
     ledger: Ledger
     log_tree: LogTree
+    witnesses: Witnesses
     identity: Identity
     limits: Limits
     enforcement: Enforcement

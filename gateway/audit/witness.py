@@ -7,13 +7,18 @@ would have to show the witness both, and the second is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.audit.checkpoint import (
     Checkpoint,
     hash_text,
+    parse_checkpoint,
     parse_hash,
     parse_size,
 )
@@ -24,6 +29,14 @@ from gateway.audit.succession import Keyring, Succession
 from gateway.notes import Note, NoteError, SigningKey, VerifierKey, parse_note
 
 _MOST_HASHES = 63
+
+
+class UnknownLog(NoteError):
+    """The checkpoint is of a log that the witness does not look at."""
+
+
+class Unsigned(NoteError):
+    """No key that the log has now, as far as the witness knows, signed the checkpoint."""
 
 
 class WitnessError(Exception):
@@ -40,6 +53,22 @@ class Outdated(WitnessError):
     def __init__(self, seen: int):
         super().__init__(f"the witness has seen {seen} entries; send the proof from there")
         self.seen = seen
+
+
+class Inconsistent(WitnessError):
+    """What was sent is not a log that extends what the witness saw.
+
+    Attributes:
+        origin: Which log.
+        size: How large it says it is.
+        same_size: Whether the witness saw another log of that size.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, detail: str, *, same_size: bool):
+        super().__init__(f"inconsistent with what the witness saw: {detail}")
+        self.origin = checkpoint.origin
+        self.size = checkpoint.size
+        self.same_size = same_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,38 +125,76 @@ class Witness:
         directory: Path,
         changes: Sequence[Succession] = (),
     ):
-        self._key = key
+        self.key = key
         self._logs = Keyring(logs, changes)
         self._seen = FileHeads(directory)
+        self._directory = directory
 
     async def add(self, request: Request, now: int) -> Note:
         """Return the checkpoint with a cosignature, remembered before.
+
+        Of any number of requests at once, in any number of processes, each is compared with
+        what the one before has left.
 
         Args:
             request: As it was sent.
             now: Unix seconds.
 
         Raises:
-            NoteError: If the checkpoint is malformed, or by a log it does not look at.
+            NoteError: If the checkpoint is malformed.
+            UnknownLog: If it is by a log that the witness does not look at.
+            Unsigned: If the log's key did not sign it.
             Outdated: If the proof begins elsewhere.
-            WitnessError: If the checkpoint is not consistent with what it saw.
+            Inconsistent: If the checkpoint does not extend what it saw.
+            WitnessError: If it cannot be compared.
             OSError: If it cannot remember.
         """
-        checkpoint = self._logs.read(request.note)
-        seen = await self._last(checkpoint.origin)
+        checkpoint = self._read(request.note)
         if request.old > checkpoint.size:
             raise WitnessError(f"a log of {checkpoint.size} entries does not hold {request.old}")
-        if request.old != seen.size:
-            raise Outdated(seen.size)
+        async with _alone(self._directory):
+            seen = await self._last(checkpoint.origin)
+            if request.old != seen.size:
+                raise Outdated(seen.size)
+            try:
+                check_consistency(seen.head, checkpoint.head, request.proof)
+            except ProofError as error:
+                same_size = seen.size == checkpoint.size
+                raise Inconsistent(checkpoint, str(error), same_size=same_size) from error
+            # INVARIANT: remembered before it is cosigned.
+            await self._seen.keep(checkpoint, request.note)
+        return cosign(parse_note(request.note), self.key, now)
+
+    def _read(self, note: bytes) -> Checkpoint:
+        """Return a checkpoint that the log's key signed."""
+        origin = parse_checkpoint(parse_note(note).text).origin
+        names = {key.name for key in self._logs.keys}
+        if origin not in names and origin.rpartition("/")[0] not in names:
+            raise UnknownLog(f"the witness does not look at the log `{origin}`")
         try:
-            check_consistency(seen.head, checkpoint.head, request.proof)
-        except ProofError as error:
-            raise WitnessError(f"inconsistent with what the witness saw: {error}") from error
-        await self._seen.keep(checkpoint, request.note)
-        return cosign(parse_note(request.note), self._key, now)
+            return self._logs.read(note)
+        except NoteError as error:
+            raise Unsigned(str(error)) from error
 
     async def _last(self, origin: str) -> Checkpoint:
         note = (await self._seen.kept()).get(origin)
         if note is None:
             return Checkpoint(origin, 0, EMPTY_ROOT)
         return self._logs.read(note)
+
+
+@asynccontextmanager
+async def _alone(directory: Path) -> AsyncGenerator[None]:
+    """Keep everybody else who uses a witness's directory waiting."""
+    descriptor = await asyncio.to_thread(_locked, directory)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(directory: Path) -> int:
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(directory / ".turn", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor

@@ -2,16 +2,21 @@
 
 import hashlib
 import json
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 
 import pytest
 from typer.testing import CliRunner
 
+from gateway.audit.cosignature import cosignatures, parse_witness_key
+from gateway.audit.log_key import FileLogKeys
 from gateway.cli import app
-from gateway.notes import parse_verifier_key
-from tests.contract.live import DONE, final
+from gateway.notes import parse_note, parse_verifier_key
+from tests.contract.live import DONE, final, wait_until
 
 
 def audit(*arguments):
@@ -180,6 +185,42 @@ def test_the_logs_key_is_rotated_while_the_gateway_runs(log, tmp_path):
     for key in (old, done["new"]):
         assert said("verify", tmp_path / "log.tar", "--key", key)["keys"] == [old, done["new"]]
     assert json.loads(audit("checkpoint", "--key-changes").stdout) == [done["note"]]
+
+
+def test_a_witness_over_http_cosigns_what_a_gateway_signs(new_gateway, monkeypatch, tmp_path):
+    secret, log_key = tmp_path / "w.key", tmp_path / "log.key"
+    made = CliRunner().invoke(app, ["policy", "keygen", "auditor", "--out", str(secret)])
+    assert made.exit_code == 0
+    known = FileLogKeys(log_key).held[0].verifier
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "gateway.cli", "audit", "witness", "serve"]
+    command += ["--key", secret, "--log-key", str(known), "--state", tmp_path / "seen"]
+    with subprocess.Popen(
+        [*command, "--port", str(port)], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as witness:
+        key = witness.stderr.readline().strip()
+        places = (f"http://127.0.0.1:{port} {key}",)
+        gateway = new_gateway(log_key=str(log_key), witnesses=places)
+        monkeypatch.setenv("OSTIARY_DATABASE_URL", gateway.services.settings.database_url)
+        monkeypatch.setenv("OSTIARY_HOME", str(gateway.services.settings.home))
+
+        def standing():
+            [each] = gateway.http.get("/readyz").json()["log"]["witnesses"]
+            return each if each["state"] == "up" else None
+
+        assert wait_until(standing)["name"] == "auditor"
+        assert 'ostiary_witness_state{state="up",witness="auditor"} 1.0' in (
+            gateway.http.get("/metrics").text
+        )
+        note = parse_note(audit("checkpoint", "--witnessed").stdout.encode())
+        assert cosignatures(note, [parse_witness_key(key)])
+        witness.terminate()
+        gateway.script(final("Hello there."), DONE)
+        gateway.client.responses.create(model=gateway.model, input="hi")
+        down = "witness auditor"
+        assert wait_until(lambda: down in gateway.http.get("/readyz").json()["degraded"])
+    assert gateway.http.get("/readyz").status_code == 200
 
 
 @pytest.mark.parametrize(
