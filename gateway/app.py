@@ -36,7 +36,7 @@ from gateway.enforcement import Enforcement
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
 from gateway.judging import open_judges
-from gateway.limits import open_limits
+from gateway.limits import Limits, open_limits
 from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.policy_files import LastGood
@@ -111,9 +111,6 @@ async def open_services(
         log_tree = _open_log_tree(settings, database, stack)
         ledger = await _open_ledger(settings, database, stack)
         await log_tree.start()
-        witnesses = Witnesses(database, [parse_place(each) for each in settings.witnesses])
-        witnesses.start()
-        stack.push_async_callback(witnesses.aclose)
         model = runner if runner is not None else await asyncio.to_thread(open_runner, settings)
         stack.push_async_callback(model.aclose)
         panel = await _open_panel(settings, model, stack)
@@ -124,16 +121,14 @@ async def open_services(
         vault = await _open_vault(settings, database, stack)
         consequences = _open_consequences(settings, webhooks, stack)
         pipeline = _pipeline(settings, model, panel, ledger, enforcement, vault)
-        limits = open_limits(settings.redis_url)
-        stack.push_async_callback(limits.aclose)
         yield Services(
             settings=settings,
             database=database,
             ledger=ledger,
             log_tree=log_tree,
-            witnesses=witnesses,
+            witnesses=_open_witnesses(settings, database, stack),
             identity=_open_identity(settings, database),
-            limits=limits,
+            limits=_open_limits(settings, stack),
             enforcement=enforcement,
             consequences=consequences,
             vault=vault,
@@ -176,6 +171,19 @@ def _open_log_tree(settings: Settings, database: Database, stack: AsyncExitStack
     log_tree = LogTree(database, keys, open_heads(settings.resolved_head_keeper, settings.home))
     stack.push_async_callback(log_tree.aclose)
     return log_tree
+
+
+def _open_limits(settings: Settings, stack: AsyncExitStack) -> Limits:
+    limits = open_limits(settings.redis_url)
+    stack.push_async_callback(limits.aclose)
+    return limits
+
+
+def _open_witnesses(settings: Settings, database: Database, stack: AsyncExitStack) -> Witnesses:
+    witnesses = Witnesses(database, [parse_place(each) for each in settings.witnesses])
+    witnesses.start()
+    stack.push_async_callback(witnesses.aclose)
+    return witnesses
 
 
 async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitStack) -> Ledger:

@@ -166,10 +166,8 @@ def print_checkpoint(  # noqa: PLR0913 - the options of a command
         shown = Shown.KEY if key else Shown.MLDSA if mldsa_key else Shown.CHANGES
         _print_key(shown, as_json=as_json)
         return
-    from gateway.audit.checkpoint import hash_text, parse_checkpoint
     from gateway.audit.export import growth, signed_tree
     from gateway.audit.witnesses import cosigned_checkpoint
-    from gateway.notes import parse_note
 
     async def ask(database: Database) -> tuple[bytes, list[str] | None]:
         if witnessed:
@@ -180,13 +178,20 @@ def print_checkpoint(  # noqa: PLR0913 - the options of a command
 
     note, proof = with_database(read_settings(), ask)
     if as_json:
-        head = parse_checkpoint(parse_note(note).text)
-        document = {"origin": head.origin, "size": head.size, "root": hash_text(head.root)}
-        typer.echo(json.dumps({**document, "note": note.decode(), "proof": proof}))
+        _tell_checkpoint(note, proof)
     elif proof is None:
         typer.echo(note.decode(), nl=False)
     else:
         typer.echo("\n".join([f"old {since}", *proof, "", note.decode()]), nl=False)
+
+
+def _tell_checkpoint(note: bytes, proof: list[str] | None) -> None:
+    from gateway.audit.checkpoint import hash_text, parse_checkpoint
+    from gateway.notes import parse_note
+
+    head = parse_checkpoint(parse_note(note).text)
+    document = {"origin": head.origin, "size": head.size, "root": hash_text(head.root)}
+    typer.echo(json.dumps({**document, "note": note.decode(), "proof": proof}))
 
 
 def _print_key(shown: Shown, *, as_json: bool) -> None:

@@ -26,6 +26,7 @@ from gateway.store.session import (
     SEQUENCE_LOCK,
     Database,
     storage_errors,
+    take_turn,
 )
 from gateway.store.tables import audit_entries
 
@@ -300,15 +301,6 @@ async def append(connection: AsyncConnection, row: EntryRow) -> None:
     """Append one entry in the caller's transaction, to record what that changes."""
     await take_turn(connection)
     await connection.execute(insert(audit_entries).values(row._asdict()))
-
-
-async def take_turn(connection: AsyncConnection) -> None:
-    """Be alone with the log until the transaction ends, as whoever appends is.
-
-    What is read and changed from here on happens, for everybody, where its entry stands.
-    """
-    if connection.dialect.name == "postgresql":  # SQLite: BEGIN IMMEDIATE already is
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SEQUENCE_LOCK})
 
 
 async def last_replica_seq(database: Database, replica: str) -> int:

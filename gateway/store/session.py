@@ -172,6 +172,15 @@ class Database:
         await self.engine.dispose()
 
 
+async def take_turn(connection: AsyncConnection) -> None:
+    """Be alone with the log until the transaction ends, as whoever appends is.
+
+    What is read and changed from here on happens, for everybody, where its entry stands.
+    """
+    if connection.dialect.name == "postgresql":  # SQLite: BEGIN IMMEDIATE already is
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": SEQUENCE_LOCK})
+
+
 def _upgrade(connection: Connection) -> None:
     # Here, because only this needs Alembic and it is slow to import.
     from alembic import command

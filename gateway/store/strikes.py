@@ -15,7 +15,7 @@ from gateway.store import entries, notices, outbox, tables
 from gateway.store.entries import EntryRow
 from gateway.store.notices import Case
 from gateway.store.outbox import Delivery
-from gateway.store.session import Database
+from gateway.store.session import Database, take_turn
 from gateway.store.times import as_text, from_text
 
 MAX_COUNTED = 10_000  # the newest ones; a ladder's steps go no higher
@@ -174,7 +174,7 @@ async def reverse(
     )
     async with database.write() as connection:
         # INVARIANT: which strikes the entry reverses follows from those before it in the log.
-        await entries.take_turn(connection)
+        await take_turn(connection)
         done = [_strike(row) for row in await connection.execute(change)]
         if done:
             done.sort(key=lambda strike: (strike.struck_at, strike.rule))
