@@ -19,6 +19,7 @@ from classifiers.registry import build
 from gateway.alerting import Alerts
 from gateway.api import chat, health, models, moderations, organization, responses, safety, stopped
 from gateway.api import policies as policies_api
+from gateway.api import reviews as reviews_api
 from gateway.api.middleware import RequestIdentity
 from gateway.api.problems import error_response
 from gateway.api.services import Services
@@ -45,6 +46,7 @@ from gateway.policy_registry import PolicyRegistry
 from gateway.policy_signing import open_trust
 from gateway.policy_source import PolicySource
 from gateway.policy_witness import PolicyWitness
+from gateway.reviewing import Reviews
 from gateway.sealing import Sealer
 from gateway.secrecy import read_canaries
 from gateway.settings import Settings, UpstreamMode
@@ -61,6 +63,7 @@ _ROUTERS = (
     models.router,
     policies_api.router,
     organization.router,
+    reviews_api.router,
     safety.router,
     stopped.router,
     health.router,
@@ -116,10 +119,8 @@ async def open_services(
         panel = await _open_panel(settings, model, stack)
         registry, policies = await _open_policies(settings, database, panel, ledger, stack)
         webhooks = _open_webhooks(settings, database, metrics, stack)
-        enforcement = Enforcement(database, webhooks=webhooks)
-        stack.push_async_callback(enforcement.aclose)
+        enforcement, consequences, reviews = _open_following(settings, webhooks, stack)
         vault = await _open_vault(settings, database, stack)
-        consequences = _open_consequences(settings, webhooks, stack)
         pipeline = _pipeline(settings, model, panel, ledger, enforcement, vault)
         yield Services(
             settings=settings,
@@ -131,11 +132,12 @@ async def open_services(
             limits=_open_limits(settings, stack),
             enforcement=enforcement,
             consequences=consequences,
+            reviews=reviews,
             vault=vault,
             policies=policies,
             registry=registry,
             panel=panel,
-            pipeline=replace(pipeline, follower=consequences),
+            pipeline=replace(pipeline, follower=consequences, reviewer=reviews),
             sealer=Sealer(read_or_create(settings.home / "keys" / "sealing")),
             metrics=metrics,
             canaries=read_canaries(settings.canaries_file),
@@ -216,14 +218,19 @@ def _open_webhooks(
     return webhooks
 
 
-def _open_consequences(
+def _open_following(
     settings: Settings, webhooks: Webhooks, stack: AsyncExitStack
-) -> Consequences:
+) -> tuple[Enforcement, Consequences, Reviews]:
+    """Return what does what follows from decisions: for a person, a conversation, a call."""
+    database = webhooks.database
+    enforcement = Enforcement(database, webhooks=webhooks)
     secret = read_or_create(settings.home / "keys" / "conversations")
-    stops = Stops(webhooks.database, secret, timedelta(days=settings.stop_days))
-    consequences = Consequences(stops, Alerts(webhooks.database, webhooks))
-    stack.push_async_callback(consequences.aclose)
-    return consequences
+    stops = Stops(database, secret, timedelta(days=settings.stop_days))
+    consequences = Consequences(stops, Alerts(database, webhooks))
+    reviews = Reviews(database, settings.review_timeout_s, settings.review_approvals)
+    for each in (enforcement, consequences, reviews):
+        stack.push_async_callback(each.aclose)
+    return enforcement, consequences, reviews
 
 
 def _pipeline(

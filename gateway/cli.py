@@ -28,6 +28,7 @@ from gateway import (
     policy_lifecycle_cli,
     policy_pack_cli,
     policy_replay_cli,
+    review_cli,
     user_cli,
     witness_cli,
 )
@@ -65,6 +66,7 @@ audit_cli.app.add_typer(export_cli.app)
 audit_cli.app.add_typer(witness_cli.app, name="witness")
 keys.add_typer(content_cli.keys)
 app.add_typer(user_cli.app, name="user")
+app.add_typer(review_cli.app, name="review")
 app.add_typer(alert_cli.alerts, name="alert")
 app.add_typer(alert_cli.webhooks, name="webhook")
 app.add_typer(conversation_cli.app, name="conversation")

@@ -9,7 +9,7 @@ from gateway.keeping import Keeping
 from gateway.passages import Course
 from gateway.secrecy import Noted
 from gateway.steps import Steps
-from gateway.types import Outcome, Principal, Stopped
+from gateway.types import Outcome, Principal, Reviewed, Stopped
 from model_runner.types import Prompt, Usage
 from policies.circumstances import ANYBODY, Circumstances
 from policies.types import Decision, Policy
@@ -37,6 +37,8 @@ class Exchange:
         decisions: The recorded decisions, in the same order.
         struck: Rules that have counted against the end user in it; each does once.
         alerted: Rules that an alert was raised about; each is once.
+        reviewed: What became of tool calls that were held for a person.
+        held_s: How long they were, seconds.
         released_chars: Code points that left for the caller.
         usage: Token counts, once known.
         outcome: How it ended, once known.
@@ -65,6 +67,8 @@ class Exchange:
     alerted: set[str] = field(default_factory=set)
     history: History = field(default_factory=History)
     stopped: Stopped | None = None
+    reviewed: list[Reviewed] = field(default_factory=list)
+    held_s: float = 0.0
     released_chars: int = 0
     usage: Usage | None = None
     outcome: Outcome | None = None

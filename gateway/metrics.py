@@ -58,6 +58,11 @@ class Metrics:
         self._count_webhooks(registry)
 
     def _count_webhooks(self, registry: CollectorRegistry) -> None:
+        self.reviews_waiting = Gauge(
+            "ostiary_reviews_waiting",
+            "Tool calls that wait for a person on this replica.",
+            registry=registry,
+        )
         self._tries = Counter(
             "ostiary_webhook_tries_total",
             "Tries to deliver an event, by how they ended.",

@@ -34,7 +34,7 @@ from model_runner.types import Channel, Delta, Finish, MalformedOutput, Runner, 
 from policies.cascade import Panel, assess
 from policies.evaluate import evaluate
 from policies.striking import striking
-from policies.types import STAGE_OF, Decision, Stage
+from policies.types import STAGE_OF, Action, Decision, Stage
 
 
 class DecisionLog(Protocol):
@@ -106,6 +106,20 @@ class Follower(Protocol):
         ...
 
 
+class Reviewer(Protocol):
+    """Who has people decide about tool calls."""
+
+    async def hold(
+        self, exchange: Exchange, decision: Decision, tool: str, recorded: Awaitable[object]
+    ) -> bool:
+        """Return whether a person approved; False too where nobody decided in time.
+
+        Raises:
+            GatewayError: If nobody could be asked.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Admitted:
     """The prompt may go to the model; nothing has been generated yet."""
@@ -156,6 +170,7 @@ class Pipeline:
         enforcer: Counts violations; None counts none.
         keeper: Keeps content; None keeps none.
         follower: Does what follows from decisions; None does nothing.
+        reviewer: Has people decide about tool calls; None releases none that is held.
         expose_reasoning: Judge thoughts as output too, since callers will see them.
         timeout_s: Longest time one reply may take, seconds.
     """
@@ -166,6 +181,7 @@ class Pipeline:
     enforcer: Enforcer | None = None
     keeper: Keeper | None = None
     follower: Follower | None = None
+    reviewer: Reviewer | None = None
     expose_reasoning: bool = False
     timeout_s: float = 600.0
 
@@ -256,7 +272,7 @@ class Pipeline:
         deadline = asyncio.get_running_loop().time() + self.timeout_s
         async with aclosing(self.runner.generate(exchange.prompt)) as deltas:
             while True:
-                delta = await self._next(deltas, deadline)
+                delta = await self._next(deltas, deadline + exchange.held_s)
                 ready = holdback.flush() if isinstance(delta, Finish) else holdback.push(delta)
                 for item in ready:
                     yield item
@@ -298,10 +314,21 @@ class Pipeline:
         for decision in decisions:
             recorded.append(await self._record(exchange, decision, what))
             what = []  # once is enough
-        if not decisions[-1].released:
-            return _Judged(_refuse(exchange, decisions[-1], prompt=False), recorded)
+        last = decisions[-1]
+        approved = last.released or await self._approved(exchange, last, held.delta, recorded[-1])
+        if not approved:
+            return _Judged(_refuse(exchange, last, prompt=False), recorded)
         text = redactor.redact(held.delta.message, held.delta.text, redactions, held.ahead)
         return _Judged(_count(exchange, replace(held.delta, text=text)), recorded)
+
+    async def _approved(
+        self, exchange: Exchange, decision: Decision, delta: Delta, recorded: Awaitable[object]
+    ) -> bool:
+        """Return whether a person lets out a tool call that is held; nothing else is asked of."""
+        held = decision.stage is Stage.TOOL_CALL and decision.action is Action.REVIEW
+        if not held or delta.tool is None or self.reviewer is None:
+            return False
+        return await self.reviewer.hold(exchange, decision, delta.tool, recorded)
 
     async def _decide(
         self,

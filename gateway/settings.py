@@ -207,6 +207,19 @@ class Settings(BaseSettings):
             description="After this long without a heartbeat a replica counts as dead, seconds.",
         ),
     ] = 15.0
+    review_timeout_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=86_400,
+            description="How long a person has to decide about a tool call that is held, seconds; "
+            "after that it is not released.",
+        ),
+    ] = 300.0
+    review_approvals: Annotated[
+        int,
+        Field(ge=1, le=2, description="How many people have to approve it; 2 is four eyes."),
+    ] = 1
     webhooks_file: Annotated[
         str,
         Field(

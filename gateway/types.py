@@ -62,3 +62,20 @@ class Stopped:
 
     id: str
     error_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """What became of a tool call that was held for a person.
+
+    Attributes:
+        id: The review's.
+        decision: `approved`, `rejected` or `expired`.
+        reviewer: Who decided last, if anybody.
+        second: Who approved before them, where two had to.
+    """
+
+    id: str
+    decision: str
+    reviewer: str | None = None
+    second: str | None = None

@@ -156,6 +156,7 @@ async def metrics(request: Request) -> Response:
     services.metrics.in_flight.set(services.in_flight)
     services.metrics.policy_stale.set(1 if services.policies.refused else 0)
     services.metrics.log(services.log_tree)
+    services.metrics.reviews_waiting.set(services.reviews.waiting)
     services.metrics.undelivered(await _undelivered(services))
     services.metrics.witnesses(services.witnesses.standing)
     standing = services.panel.standing()

@@ -20,6 +20,7 @@ from gateway.metrics import Metrics
 from gateway.pipeline import Pipeline
 from gateway.policy_registry import PolicyRegistry
 from gateway.policy_source import PolicySource
+from gateway.reviewing import Reviews
 from gateway.sealing import Sealer
 from gateway.settings import Settings
 from gateway.store.session import Database
@@ -39,6 +40,7 @@ class Services:
         limits: Quotas.
         enforcement: Where end users stand.
         consequences: Stopped conversations, alerts and who is told of them.
+        reviews: Tool calls that wait for a person.
         vault: Kept content.
         policies: The policy in force.
         registry: Versions of policies.
@@ -60,6 +62,7 @@ class Services:
     limits: Limits
     enforcement: Enforcement
     consequences: Consequences
+    reviews: Reviews
     vault: Vault
     policies: PolicySource
     registry: PolicyRegistry

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -138,6 +138,8 @@ def closed(exchange: Exchange, subject: str | None, duration_s: float) -> Entry:
         "decisions": len(exchange.decision_ids),
         "duration_ms": fraction(duration_s * 1000),
     }
+    if exchange.reviewed:
+        body["human"] = [asdict(each) for each in exchange.reviewed]
     body["usage"] = usage and {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,

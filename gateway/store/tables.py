@@ -285,6 +285,31 @@ webhook_deliveries = Table(
 )
 Index("ix_webhook_deliveries_state_due_at", webhook_deliveries.c.state, webhook_deliveries.c.due_at)
 
+# Tool calls that wait for a person. Never what a call says: that lies in `content`.
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(128), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("decision_id", String(36), nullable=False),
+    Column("rule", String(256), nullable=False),
+    Column("tool", String(64), nullable=False),
+    Column("key_id", String(64), nullable=False),
+    Column("subject", String(32)),
+    Column("approvals", Integer(), nullable=False),
+    Column("opened_at", _MOMENT, nullable=False),
+    Column("expires_at", _MOMENT, nullable=False),
+    Column("seen_at", _MOMENT, nullable=False),  # whoever waits shows that they do
+    Column("state", String(16), nullable=False),
+    Column("first_by", String(128)),
+    Column("first_at", _MOMENT),
+    Column("decided_by", String(128)),
+    Column("decided_at", _MOMENT),
+    Column("reason", Text()),
+)
+Index("ix_reviews_state_id", reviews.c.state, reviews.c.id)
+
 # Keys of projects, wrapped by a master key that is not in the database. A project has one
 # generation of them, and a second one while keys are rotated.
 content_projects = Table(
