@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -249,6 +250,7 @@ def _pipeline(
         vault,
         expose_reasoning=settings.expose_reasoning,
         timeout_s=settings.generation_timeout_s,
+        key=hmac.digest(read_or_create(settings.home / "keys" / "sealing"), b"results", "sha256"),
     )
 
 

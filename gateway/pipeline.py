@@ -18,7 +18,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from secrets import token_bytes
 from typing import Protocol, TypeAlias
 
 from classifiers.types import Passage
@@ -29,6 +31,7 @@ from gateway.holdback import Ahead, Held, Holdback
 from gateway.keeping import Said, said
 from gateway.passages import prompt_portions, redact_prompt, reply_passage
 from gateway.redaction import Redactor
+from gateway.results import cut, for_model
 from gateway.types import Outcome, Stopped
 from model_runner.types import Channel, Delta, Finish, MalformedOutput, Runner, RunnerTimeout
 from policies.cascade import Panel, assess
@@ -173,6 +176,7 @@ class Pipeline:
         reviewer: Has people decide about tool calls; None releases none that is held.
         expose_reasoning: Judge thoughts as output too, since callers will see them.
         timeout_s: Longest time one reply may take, seconds.
+        key: What results are marked with, so that nobody can foresee it; secret.
     """
 
     runner: Runner
@@ -184,6 +188,7 @@ class Pipeline:
     reviewer: Reviewer | None = None
     expose_reasoning: bool = False
     timeout_s: float = 600.0
+    key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
 
     async def answer(self, exchange: Exchange) -> AsyncGenerator[Reply]:
         """Stream the judged reply: `Admitted`, deltas, then one `Finish` or `Refusal`.
@@ -227,6 +232,7 @@ class Pipeline:
     async def _judge_prompt(self, exchange: Exchange) -> _Judged | None:
         """Judge all of the prompt; return the refusal, or None once the model may be asked."""
         recorded: list[Awaitable[object]] = []
+        exchange.prompt = cut(exchange.prompt, exchange.policy.terms)
         for portion in prompt_portions(exchange.prompt):
             decision, entry = await self._decide(
                 exchange, portion.stage, portion.passages, portion.new
@@ -270,7 +276,8 @@ class Pipeline:
         budget = exchange.policy.max_unscreened_chars if exchange.stream else 0
         holdback = Holdback(budget, stream=exchange.stream)
         deadline = asyncio.get_running_loop().time() + self.timeout_s
-        async with aclosing(self.runner.generate(exchange.prompt)) as deltas:
+        read = for_model(exchange.prompt, exchange.policy.terms, self.key)
+        async with aclosing(self.runner.generate(read)) as deltas:
             while True:
                 delta = await self._next(deltas, deadline + exchange.held_s)
                 ready = holdback.flush() if isinstance(delta, Finish) else holdback.push(delta)

@@ -34,9 +34,11 @@ class Steps:
         self._results: list[Step] = []
         self._calls: list[Step] = []
         self._reasoning_chars = 0
+        self._left_out: list[Step] = []
         if watched:
             self._results = _steps(prompt.messages, calls=False)
             self._calls = _steps(prompt.messages, calls=True)
+            self._left_out = _left_out(prompt.messages)
 
     def at(self, stage: Stage, assessment: Assessment) -> Trail:
         """Return what happened so far, what is judged now included."""
@@ -68,7 +70,8 @@ class Steps:
         return before
 
     def _so_far(self) -> Trail:
-        return Trail(tuple(self._results), tuple(self._calls), self._reasoning_chars)
+        results = (*self._results, *self._left_out)
+        return Trail(results, tuple(self._calls), self._reasoning_chars)
 
 
 def _steps(messages: Sequence[Message], *, calls: bool) -> list[Step]:
@@ -83,6 +86,21 @@ def _steps(messages: Sequence[Message], *, calls: bool) -> list[Step]:
             digest = digest_of(message.tool, message.text) if calls else ""
             found.append(Step(message.tool, len(message.text), turns_ago, digest=digest))
     return found[::-1]
+
+
+def _left_out(messages: Sequence[Message]) -> list[Step]:
+    """Return a result that nobody scored for each call that the history has no result of.
+
+    There may have been one that the model read and that a client has taken out since.
+    """
+    answered = {message.call_id for message in messages if message.role is Role.TOOL}
+    calls = [m for m in messages if m.role is Role.ASSISTANT and m.tool is not None]
+    steps = zip(calls, _steps(messages, calls=True), strict=True)
+    return [
+        Step(step.tool, turns_ago=step.turns_ago)
+        for message, step in steps
+        if message.call_id is not None and message.call_id not in answered
+    ]
 
 
 def _scored(steps: Sequence[Step], assessment: Assessment) -> list[Step]:

@@ -29,6 +29,9 @@ def misconducted(parsed: PolicyDocument, document: Document, known: Known) -> It
     if parsed.tools is not None:
         yield from _tools(parsed.tools, document)
         yield from mistested(parsed.tools.tests, call, known, document, ("tools", "tests"))
+    for number, treated in enumerate(parsed.results):
+        if treated.cut_at is None and treated.spotlight == "none":
+            yield Problem(*document.place(("results", number)), "this leaves results as they are")
     for number, flow in enumerate(parsed.flows):
         yield from _flow(flow, known, document, ("flows", number))
     for number, limit in enumerate(parsed.limits):

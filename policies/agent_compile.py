@@ -25,6 +25,7 @@ from policies.conditions import Condition
 from policies.rule_parts import band_of, messages_of, resolved, scope_of
 from policies.rule_schema import BandEntry, Canary
 from policies.schema import PolicyDocument
+from policies.terms import Spotlight, Terms, Treatment
 from policies.types import Mode, Rule, Stage
 
 TOOL_CODE = "tool_call_denied"
@@ -42,6 +43,20 @@ def conduct(parsed: PolicyDocument) -> Iterator[Rule]:
     for limit in parsed.limits:
         stage, when = limit_stage(limit), limit_condition(limit)
         yield _factual(limit, limit.code, (LIMITS, stage, limit.actions), when, origin)
+
+
+def terms_of(parsed: PolicyDocument) -> Terms:
+    """Return what a file says of tools and results before anything is decided."""
+    tools = parsed.tools
+    return Terms(
+        tuple(
+            Treatment(tuple(each.tools), each.cut_at, Spotlight[each.spotlight.upper()])
+            for each in parsed.results
+        ),
+        (tuple(name for each in tools.listed for name in each.tools),)
+        if tools is not None and tools.offered == "listed"
+        else (),
+    )
 
 
 def _of_flow(entry: FlowEntry, parsed: PolicyDocument) -> Iterator[Rule]:

@@ -131,6 +131,18 @@ class ToolEntry(ConductEntry):
     """The error code that the caller sees."""
 
 
+class ResultsEntry(Part):
+    """What becomes of the results of some functions; of several entries the strictest counts."""
+
+    tools: Patterns
+    """Of which functions; `*` stands for any characters."""
+    cut_at: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
+    """How many characters the model reads of each; a line says that there were more."""
+    spotlight: Literal["none", "delimit", "mark", "encode"] = "none"
+    """How it is set apart for the model: between marks that nobody can foresee, also with a sign
+    for every space, or in base64."""
+
+
 class ToolsEntry(Part):
     """Which functions the model may call, and with which arguments."""
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from policies.attachments import Attachment, Attachments, Profile
 from policies.mistakes import suggestion
+from policies.terms import joined
 from policies.types import Action, Band, Policy, PolicyException, Rule, Stage
 
 Meaning = tuple[Rule, list[PolicyException]]  # what a rule says, and what is let off
@@ -140,6 +141,7 @@ def _united(parts: Sequence[Policy]) -> Policy:
         ladders=tuple(dict.fromkeys(ladder for part in parts for ladder in part.ladders)),
         includes=tuple(dict.fromkeys(taken for part in parts for taken in part.includes)),
         deadline_ms=max(part.deadline_ms for part in parts),
+        terms=joined(*(part.terms for part in parts)),
         max_unscreened_chars=min(part.max_unscreened_chars for part in parts),
         judge_deadline_ms=max(part.judge_deadline_ms for part in parts),
         on_unsupported_language={

@@ -210,6 +210,8 @@ def _settings(before: Policy, after: Policy) -> Iterator[Setting]:
     if leaks[0] != leaks[1]:
         relation = Relation.of(tighter=leaks[1] < leaks[0], looser=leaks[1] > leaks[0])
         yield Setting("max_unscreened_chars", str(leaks[0]), str(leaks[1]), relation)
+    if before.terms != after.terms:
+        yield Setting("tools and results", _terms(before), _terms(after))
     for name in ("deadline_ms", "judge_deadline_ms"):
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
@@ -220,6 +222,14 @@ def _settings(before: Policy, after: Policy) -> Iterator[Setting]:
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield Setting(name, f"{old or '-'}", f"{new or '-'}")
+
+
+def _terms(policy: Policy) -> str:
+    said = [f"offered {', '.join(sorted(names))}" for names in policy.terms.offered]
+    for each in policy.terms.treatments:
+        cut = f", cut at {each.cut_at}" if each.cut_at is not None else ""
+        said.append(f"{', '.join(each.tools)}: {each.spotlight.name.lower()}{cut}")
+    return "; ".join(said) or "-"
 
 
 def _ladders(policy: Policy) -> str:

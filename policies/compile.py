@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import rfc8785
 
 from classifiers.types import NO_SECRETS, Secret, Secrets
-from policies.agent_compile import conduct
+from policies.agent_compile import conduct, terms_of
 from policies.agent_rules import UNLISTED, used_categories, written_entries
 from policies.bundle import Pin
 from policies.circumstances import AgeGroup, Circumstances
@@ -69,6 +69,7 @@ def compile_policy(parsed: PolicyDocument, digest: str) -> Policy:
         effective_from=moment(effective.from_),
         effective_until=moment(effective.until),
         deadline_ms=defaults.deadline_ms,
+        terms=terms_of(parsed),
         max_unscreened_chars=defaults.max_unscreened_chars,
         judge_deadline_ms=defaults.judge_deadline_ms,
         on_unsupported_language=resolved(

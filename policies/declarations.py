@@ -69,7 +69,7 @@ def unknown_category(
 
 def misdeclared(parsed: PolicyDocument, document: Document, known: Known) -> Iterator[Problem]:
     """Yield the mistakes in the sections beside the rules."""
-    if not (parsed.rules or parsed.includes or exemptible_in(parsed)):
+    if not (parsed.rules or parsed.includes or parsed.results or exemptible_in(parsed)):
         yield Problem(1, 1, "a policy needs a rule, or a policy that it includes")
     effective = parsed.metadata.effective
     path: Path = ("metadata", "effective")

@@ -16,6 +16,7 @@ from typing import TypeVar
 from policies.document import Document, Problem
 from policies.locks import loosened
 from policies.schema import PolicyDocument
+from policies.terms import joined
 from policies.types import Included, Policy, Rule
 
 Part = TypeVar("Part")
@@ -66,6 +67,7 @@ def join(own: Policy, included: Sequence[Policy]) -> Policy:
         ladders=tuple(
             dict.fromkeys(ladder for policy in (*included, own) for ladder in policy.ladders)
         ),
+        terms=joined(*(policy.terms for policy in (own, *included))),
         max_unscreened_chars=min(policy.max_unscreened_chars for policy in (own, *included)),
         includes=tuple(dict.fromkeys(taken)),
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from policies.agent_schema import FlowEntry, LimitEntry, ToolsEntry
+from policies.agent_schema import FlowEntry, LimitEntry, ResultsEntry, ToolsEntry
 from policies.rule_schema import OnUnavailable, RuleEntry, ScopeEntry, Words
 from policies.words import (
     ActionName,
@@ -190,6 +190,8 @@ class PolicyDocument(Part):
     """What is watched, and what is done. Their order never matters."""
     tools: ToolsEntry | None = None
     """Which functions the model may call, and with which arguments."""
+    results: Annotated[list[ResultsEntry], Field(max_length=200)] = []
+    """What becomes of tool results on their way to the model."""
     flows: Annotated[list[FlowEntry], Field(max_length=200)] = []
     """What may not be called after what."""
     limits: Annotated[list[LimitEntry], Field(max_length=200)] = []

@@ -12,6 +12,7 @@ from classifiers.types import Receipt, Source, Span, Verdict
 from policies.circumstances import EVERYBODY, Scope
 from policies.conditions import Condition
 from policies.ladder import Ladder
+from policies.terms import NO_TERMS, Terms
 
 Words = Mapping[str, str]  # a text by language tag; the default's tag is empty
 
@@ -245,12 +246,11 @@ class Policy:
         effective_from: Before this it is not to come into force, or None.
         effective_until: From here on it should have been replaced, or None.
         includes: Whose rules it has taken, those that they include too.
-        deadline_ms: How long classifiers may take per stage, milliseconds, for each 8,000
-            code points begun.
+        deadline_ms: How long classifiers may take per 8,000 code points begun, milliseconds.
         judge_deadline_ms: How long each rung of judges may take beside that, milliseconds.
         on_unsupported_language: What the defaults say for rules that a caller adds.
-        max_unscreened_chars: The leak budget of a stream: how many code points may
-            have been released but not yet judged.
+        max_unscreened_chars: The leak budget of a stream, code points released and not judged.
+        terms: What it does with tools and results before anything is decided.
         rules_at: The rules of each stage, in file order; derived from `rules`.
         choosy_at: Those of them that name classifiers, who may be judges; derived.
     """
@@ -271,6 +271,7 @@ class Policy:
     max_unscreened_chars: int = 0
     judge_deadline_ms: int = 5000
     on_unsupported_language: Mapping[Stage, Action] = field(default_factory=dict)
+    terms: Terms = NO_TERMS
     rules_at: Mapping[Stage, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
     choosy_at: Mapping[Stage, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
 

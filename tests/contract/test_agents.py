@@ -140,6 +140,14 @@ def test_the_taint_of_an_earlier_turn_is_there_as_long_as_its_result_is_sent(age
     assert [name for _, name, _ in without.calls] == ["mail"]
 
 
+def test_a_result_that_was_taken_out_counts_as_one_that_nobody_could_read(agents, surface):
+    agents.script(call("mail", "{}"), CALLS)
+
+    answer = ask(agents, surface, [*history(ORDERS)[:2], Turn("user", "Mail it.")], tools=TOOLS)
+
+    assert stopped(answer, "data_flow_denied", "no-mail")
+
+
 def test_the_same_call_again_and_again_is_stopped(agents, surface):
     agents.script(call("search", '{ "q":1 }'), CALLS)
 

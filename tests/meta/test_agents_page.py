@@ -13,7 +13,7 @@ from policies.testing import run_score_tests
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "agents.md").read_text()
-DESK, FRAGMENT = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+DESK, FRAGMENT, RESULTS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 HEAD = "apiVersion: ostiary/v1\nkind: Policy\n"
 HEAD += "metadata: {id: example, version: 1.0.0, owner: a@acme.example}\n"
 
@@ -31,6 +31,12 @@ def test_the_rule_with_a_condition_of_its_own_passes_its_tests():
     outcomes = run_score_tests(file.policy, file.tests)
 
     assert [outcome.passed for outcome in outcomes] == [True, True]
+
+
+def test_the_treatment_of_results_is_one():
+    policy = parse_policy((HEAD + RESULTS).encode()).policy
+
+    assert policy.terms.treatment("web_fetch").cut_at == 50000
 
 
 def test_the_commands_say_what_the_page_says(tmp_path):

@@ -7,6 +7,7 @@ from classifiers.types import Assessment, Passage, Source, Span, Verdict
 from gateway.errors import AuditUnavailable, StoreUnavailable
 from gateway.exchange import Exchange
 from gateway.pipeline import Admitted, Pipeline, Refusal
+from gateway.results import SIGN
 from gateway.types import Outcome, Principal, Scope
 from model_runner.types import (
     Channel,
@@ -18,6 +19,7 @@ from model_runner.types import (
     Prompt,
     Role,
     RunnerTimeout,
+    Tool,
     Usage,
 )
 from policies.load import parse_policy
@@ -494,7 +496,8 @@ flows:
 
 def after_a_page(page):
     call = Message(Role.ASSISTANT, "{}", Channel.COMMENTARY, "web", "c1")
-    return Prompt("m", (Message(Role.USER, "hi"), call, Message(Role.TOOL, page, tool="web")))
+    result = Message(Role.TOOL, page, tool="web", call_id="c1")
+    return Prompt("m", (Message(Role.USER, "hi"), call, result))
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -553,3 +556,39 @@ async def test_the_arguments_of_a_call_are_whole_before_anything_of_them_leaves(
     assert [type(item) for item in reply] == [Admitted, Refusal]
     assert reply[-1].decision.determining_rules == ("shell",)
     assert [passage.text for passage in house.panel.read][-1] == "".join(pieces)
+
+
+async def test_a_result_is_judged_as_it_is_cut_and_set_apart_for_the_model_alone():
+    results = watched("results: [{tools: [web], cut_at: 6, spotlight: mark}]\n")
+    house = House(final("Well."), DONE)
+
+    await collect(house.ask(after_a_page("a page with a bomb"), results))
+
+    judged = [passage.text for passage in house.panel.read if passage.source is Source.TOOL]
+    told, read = house.runner.asked.messages[0], house.runner.asked.messages[-1]
+    assert judged == ["a page\n[12 more characters of this result were left out]"]
+    assert told.role is Role.DEVELOPER
+    assert f"a{SIGN}page" in read.text
+    assert house.exchange.prompt.messages[-1].text == judged[0]
+
+
+async def test_a_limit_counts_what_came_and_not_what_is_left_of_it():
+    both = watched(
+        "results: [{tools: [web], cut_at: 6}]\nlimits: [{id: long, one_result_chars: 10}]\n"
+    )
+
+    reply = await collect(House(final("Well."), DONE).ask(after_a_page("a page, long"), both))
+
+    assert reply[-1].decision.determining_rules == ("long",)
+
+
+async def test_the_model_is_told_of_listed_functions_alone_if_the_policy_says_so():
+    listed = watched(
+        "tools: {id: list, offered: listed, listed: [{id: a, tools: [web], actions: [allow]}]}\n"
+    )
+    house = House(final("Well."), DONE)
+    offered = (Tool("web"), Tool("shell"))
+
+    await collect(house.ask(Prompt("m", (Message(Role.USER, "hi"),), offered), listed))
+
+    assert [tool.name for tool in house.runner.asked.tools] == ["web"]

@@ -81,3 +81,16 @@ def test_nothing_is_noted_for_a_policy_that_does_not_look():
     call = Passage(Source.CALL, "{}", tool="send")
 
     assert steps.at(Stage.TOOL_CALL, assessed([call], 0.4)) is NOTHING_YET
+
+
+def test_a_result_that_the_client_took_out_is_one_that_nobody_scored():
+    kept = (*HISTORY[:2], *HISTORY[3:])
+    prompt = Prompt("m", kept)
+    steps = Steps(prompt, policy())
+
+    results = steps.at(Stage.TOOL_RESULT, assessed(portion(prompt, Stage.TOOL_RESULT), 0.0)).results
+
+    assert [(step.tool, step.scores, step.turns_ago) for step in results] == [
+        ("web", {"bad": 0.0}, 0),
+        ("web", {}, 1),
+    ]

@@ -298,6 +298,7 @@ def test_lint_misses_tests_and_sees_a_pattern_that_lets_everything_around_it_pas
         (FLOW + "    actions: [redact]\n", "nothing to `redact`"),
         (FLOW + "    actions: [block, flag]\n", "one main action"),
         (FLOW.replace('"send_*"', ", ".join(f"s{n:060}*" for n in range(40))), "2000 characters"),
+        ("results:\n  - {tools: [x]}\n", "leaves results as they are"),
         ("limits:\n  - {id: x}\n", "exactly one of `calls`"),
         ("limits:\n  - {id: x, calls: 1, same_call: 1}\n", "exactly one of `calls`"),
         ("limits:\n  - {id: x, result_chars: 1, per: reply}\n", "never of the reply"),
