@@ -1,4 +1,4 @@
-"""`ostiary audit export`: the log for an auditor, or in another program's format.
+"""`ostiary audit export | evidence`: the log for an auditor, and for other programs.
 
 It stands in the group of `gateway.audit_cli`.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway.policy_lifecycle_cli import Operator
 from gateway.terminal import (
+    NO,
     Json,
     Moment,
     answered,
@@ -35,6 +36,16 @@ Shard = Annotated[
     str | None,
     typer.Option(help="A half year, as in `2026h2`; the newest, and all where it is no JSONL."),
 ]
+
+
+class FrameworkName(StrEnum):
+    """By whose headings evidence is asked for."""
+
+    EU_AI_ACT = "eu-ai-act"
+    NIST_AI_RMF = "nist-ai-rmf"
+    ISO_42001 = "iso-42001"
+    SOC2 = "soc2"
+    HIPAA = "hipaa"
 
 
 class FormatName(StrEnum):
@@ -83,6 +94,43 @@ def export_log(  # noqa: PLR0913 - the options of a command
         _tell(out, format, each, as_json=as_json)
 
 
+@app.command("evidence")
+def write_evidence(
+    framework: Annotated[FrameworkName, typer.Option(help="By whose headings.")],
+    out: Annotated[Path, typer.Option(help="A tar; `verify` takes it.")],
+    since: Moment = None,
+    until: Moment = None,
+    operator: Operator = None,
+    as_json: Json = False,
+) -> None:
+    """Write evidence for a framework: the log, a report and what machines read of it.
+
+    It never says that anything complies. Status 1 if the log is not intact.
+    """
+    from gateway.audit.access import note_export
+    from gateway.audit.evidence.checks import Keeping
+    from gateway.audit.evidence.framework import source_of
+    from gateway.audit.evidence.write import Wanted, write_evidence
+    from gateway.audit.export import Stretch
+    from gateway.policy_lifecycle import operator as actor
+
+    what = Stretch(None, moment_text(since), moment_text(until))
+    settings, by = read_settings(), actor(operator).id
+    keeping = Keeping(settings.content, settings.content_days, settings.reasoning_days)
+    wanted = Wanted(source_of(framework), what, by, keeping)
+
+    async def ask(database: Database) -> dict[str, Any]:
+        key = signing_key(settings)
+        await note_export(database, what, form=f"evidence {framework}", actor=by)
+        return await write_evidence(database, wanted, out, key, progress)
+
+    with answered(), progress_bar("gathering") as progress:
+        made = with_database(settings, ask)
+    _tell_evidence(out, made, as_json=as_json)
+    if not all(shard["intact"] for shard in made["log"]["shards"]):
+        raise typer.Exit(NO)
+
+
 def signing_key(settings: Settings) -> SigningKey:
     """Return the log's key, which must be there: a new one would sign another log.
 
@@ -101,3 +149,23 @@ def _tell(out: Path, format: str, done: Exported, *, as_json: bool) -> None:
         return
     last = done.first + done.count - 1
     typer.echo(f"{out}: entries {done.first} to {last} of {done.size} in {done.shard}")
+
+
+def _tell_evidence(out: Path, made: dict[str, Any], *, as_json: bool) -> None:
+    from gateway.audit.evidence.checks import Level
+    from gateway.audit.evidence.document import summary
+
+    found = summary(made)
+    framework = f"{made['framework']['id']}/{made['framework']['version']}"
+    if as_json:
+        document = {"file": str(out), "framework": framework, "period": made["period"]}
+        document |= {"entries": made["counts"]["entries"], "headings": found}
+        typer.echo(json.dumps({**document, "findings": made["findings"]}))
+        return
+    said = ", ".join(f"{count} {name}" for name, count in found.items() if name != "gaps" and count)
+    typer.echo(f"{out}: evidence for {framework} from {made['counts']['entries']} entries")
+    typer.echo(f"  headings: {said}")
+    for finding in made["findings"]:
+        if finding["level"] == Level.GAP:
+            typer.echo(f"  gap: {finding['says']}")
+    typer.echo(f"  {found['gaps']} gaps in all; `report.html` in it names each")

@@ -121,6 +121,29 @@ def test_the_log_goes_into_other_programs(log, tmp_path, name):
     assert report["logs"][0]["entries"] == exported["entries"] > 3
 
 
+@pytest.mark.parametrize("name", ["eu-ai-act", "nist-ai-rmf", "iso-42001", "soc2", "hipaa"])
+def test_evidence_is_written_recorded_and_verified(log, tmp_path, name):
+    key, path = said("checkpoint", "--key")["key"], tmp_path / "evidence.tar"
+    made = said("evidence", "--framework", name, "--out", path, "--as", "ada")
+    report = said("verify", path, "--key", key)
+
+    assert (report["intact"], report["what"]) == (True, f"evidence {name}/1")
+    assert made["entries"] == report["logs"][0]["entries"] > 3
+    assert made["headings"]["gaps"] > 0
+    lines = map(json.loads, audit("tail", "-n", "100", "--json").stdout.splitlines())
+    [entry] = [each for each in lines if each["type"] == "access.exported"]
+    assert (entry["actor"]["key"], entry["export"]["form"]) == ("cli:ada", f"evidence {name}")
+
+
+def test_evidence_in_words_names_every_gap_it_found(log, tmp_path):
+    done = audit("evidence", "--framework", "eu-ai-act", "--out", tmp_path / "e.tar")
+
+    assert done.exit_code == 0
+    assert "evidence for eu-ai-act/1 from" in done.stdout
+    assert "gap: No witness has cosigned the log." in done.stdout
+    assert "complian" not in done.stdout
+
+
 def test_each_export_is_in_the_log_before_anything_is_written(log, tmp_path):
     since = datetime.now(UTC).isoformat()
     arguments = ["--since", since, "--out", tmp_path / "x.tar", "--as", "ada"]
@@ -231,6 +254,9 @@ def test_a_witness_over_http_cosigns_what_a_gateway_signs(new_gateway, monkeypat
         (["replay", "none.tar"], 2),
         (["export", "--out", "x.tar", "--since", "yesterday"], 2),
         (["export", "--out", "x.tar", "--format", "xml"], 2),
+        (["evidence", "--out", "x.tar"], 2),
+        (["evidence", "--out", "x.tar", "--framework", "none"], 2),
+        (["evidence", "--out", "x.tar", "--framework", "soc2", "--until", "2001-01-01"], 1),
         (["export", "--out", "x.tar", "--shard", "1999h1"], 1),
         (["proof", "dec_unknown"], 1),
         (["rotate-key"], 2),

@@ -43,7 +43,7 @@ def cell(value: Any) -> str | int | float:  # noqa: ANN401 - whatever the JSON h
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float) and value >= 0:
+    if isinstance(value, int | float) and str(value)[0].isdigit():
         return value
     text = " ".join(map(str, value)) if isinstance(value, list) else str(value)
     return f"'{text}" if text.startswith(_RUN) else text

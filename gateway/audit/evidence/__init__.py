@@ -1,0 +1,1 @@
+"""What the log can say to those who ask by the headings of a framework."""
