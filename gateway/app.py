@@ -18,7 +18,17 @@ from starlette.responses import Response
 from classifiers.panel import Panel
 from classifiers.registry import build
 from gateway.alerting import Alerts
-from gateway.api import chat, health, models, moderations, organization, responses, safety, stopped
+from gateway.api import (
+    chat,
+    custody,
+    health,
+    models,
+    moderations,
+    organization,
+    responses,
+    safety,
+    stopped,
+)
 from gateway.api import policies as policies_api
 from gateway.api import reviews as reviews_api
 from gateway.api.middleware import RequestIdentity
@@ -65,6 +75,7 @@ _ROUTERS = (
     policies_api.router,
     organization.router,
     reviews_api.router,
+    custody.router,
     safety.router,
     stopped.router,
     health.router,

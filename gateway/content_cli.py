@@ -163,7 +163,8 @@ def rotate_vault(operator: Operator = None, as_json: Json = False) -> None:
     settings = read_settings()
     by = _actor(operator)
     with answered():
-        master = open_master_keys(settings.vault_file, settings.vault_key.get_secret_value())
+        given = settings.vault_key.get_secret_value()
+        master = open_master_keys(settings.vault_file, given, settings.vault_command)
     done = _answer(settings, lambda database: rotate(database, master, actor=by))
     if as_json:
         line = {"projects": done.projects, "keys": done.keys, "master_key": done.master_key}

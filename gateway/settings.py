@@ -200,6 +200,13 @@ class Settings(BaseSettings):
             "separated by commas; empty means the file `<home>/keys/vault`."
         ),
     ] = SecretStr("")
+    vault_command: Annotated[
+        tuple[str, ...],
+        Field(
+            description="A program that wraps and unwraps with master keys of its own, as a JSON "
+            "list of it and its arguments; empty means none."
+        ),
+    ] = ()
     lease_s: Annotated[
         float,
         Field(

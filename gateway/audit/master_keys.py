@@ -1,8 +1,9 @@
 """The keys above all keys of content: from a file, or from the environment.
 
 `MasterKeys` is what the vault asks for. A key management service fits it as well: it wraps
-and unwraps where the key is, and `key_id` names the version that it used. Neither the file
-nor the environment is ever in the database, so that a stolen database opens nothing.
+and unwraps where the key is, and `key_id` names the version that it used; any program can
+stand for one (`gateway.audit.master_key_command`). None of these places is ever in the
+database, so that a stolen database opens nothing.
 """
 
 from __future__ import annotations
@@ -115,12 +116,18 @@ class GivenMasterKeys:
         """Do nothing: taking a key away is the operator's part."""
 
 
-def open_master_keys(path: Path, given: str) -> MasterKeys:
-    """Return the keys that are `given`, else those in the file at `path`.
+def open_master_keys(path: Path, given: str, command: Sequence[str] = ()) -> MasterKeys:
+    """Return the keys that are `given`, or that a `command` has, else those in a file.
 
     Raises:
-        ValueError: If a given key is not 32 bytes of base64.
+        ValueError: If a given key is not 32 bytes of base64, or there are two places.
     """
+    if given and command:
+        raise ValueError("master keys come from `vault_key` or from `vault_command`, not both")
+    if command:
+        from gateway.audit.master_key_command import CommandMasterKeys
+
+        return CommandMasterKeys(command)
     return GivenMasterKeys(given) if given else FileMasterKeys(path)
 
 

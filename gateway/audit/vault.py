@@ -235,7 +235,8 @@ class Vault:
 
 def open_vault(settings: Settings, database: Database) -> Vault:
     """Return where content is kept. Raises `ValueError` if a master key is none."""
-    master = open_master_keys(settings.vault_file, settings.vault_key.get_secret_value())
+    given = settings.vault_key.get_secret_value()
+    master = open_master_keys(settings.vault_file, given, settings.vault_command)
     return Vault(database, master, settings.content)
 
 
