@@ -114,7 +114,9 @@ def _where(witness: Found) -> str:
         parts.append(f"at {moment(situation.at)}")
     usual = facts_of(ANYBODY)
     parts += [
-        f"{name} {fact(value)}" for name, value in witness.facts.items() if value != usual[name]
+        f"{name} {fact(value)}"
+        for name, value in witness.facts.items()
+        if value != usual.get(name, 0)
     ]
     parts += [
         f"`{text}` {TRUTHS[truth]}" for text, truth in witness.conditions if not is_simple(text)

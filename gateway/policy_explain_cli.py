@@ -16,7 +16,7 @@ import typer
 from gateway.terminal import NO, WRONG_USAGE, Json, fail, of_policy, read_settings, with_database
 
 if TYPE_CHECKING:
-    from gateway.policy_explaining import Reasons
+    from gateway.policy_explaining import Question, Reasons
     from policies.circumstances import Circumstances
     from policies.explain import Account
 
@@ -34,6 +34,10 @@ Tools = Annotated[list[str] | None, typer.Option(help="A function that may be ca
 Access = Annotated[list[str] | None, typer.Option(help="An access program; repeatable.")]
 Stream = Annotated[bool, typer.Option(help="Whether the reply is read as a stream.")]
 Strikes = Annotated[int, typer.Option(min=0, help="How many strikes count now.")]
+Happened = Annotated[
+    str | None,
+    typer.Option("--given", help="JSON: `call`, `trajectory`, `secrets`, as in a test."),
+]
 EndUser = Annotated[str | None, typer.Option(help="Who, for the draw of canaries.")]
 
 app = typer.Typer()
@@ -57,6 +61,7 @@ def explain_policy(  # noqa: PLR0913 - the options of a command
     stream: Stream = False,
     strikes: Strikes = 0,
     end_user: EndUser = None,
+    happened: Happened = None,
     at: At = None,
     as_json: Json = False,
 ) -> None:
@@ -71,7 +76,8 @@ def explain_policy(  # noqa: PLR0913 - the options of a command
         return
     if file is None or text is None:
         fail("say by which policy: a file, or a built-in policy's name", WRONG_USAGE)
-    account, reasons = _judged(file, text, stage, _circumstances(context.params), at)
+    question = _question(text, stage, happened, _circumstances(context.params), at)
+    account, reasons = _judged(file, question)
     _show(account, reasons, as_json=as_json)
 
 
@@ -92,11 +98,12 @@ def _circumstances(said: dict[str, Any]) -> Circumstances:
     return replace(ANYBODY, **known)
 
 
-def _judged(
-    file: str, text: str, stage: str, given: Circumstances, at: str | None
-) -> tuple[Account, Reasons]:
-    from gateway.policy_explaining import Question, explain_text
-    from policies.compile import moment
+def _question(
+    text: str, stage: str, happened: str | None, given: Circumstances, at: str | None
+) -> Question:
+    from gateway.policy_explaining import Question
+    from policies.compile import moment, past_of, secrets_of
+    from policies.labelled import given_of
     from policies.types import Stage
 
     if stage not in set(Stage):
@@ -106,7 +113,19 @@ def _judged(
     except ValueError:
         fail(f"there is no moment `{at}`", WRONG_USAGE)
     read = sys.stdin.read() if text == "-" else text
-    return of_policy(explain_text(file, Question(read, Stage(stage), given, when)))
+    try:
+        more = given_of(happened or "", stage, read) if happened else None
+    except ValueError as error:
+        fail(str(error), WRONG_USAGE)
+    if more is None:
+        return Question(read, Stage(stage), given, when)
+    return Question(read, Stage(stage), given, when, past_of(more), secrets_of(more))
+
+
+def _judged(file: str, question: Question) -> tuple[Account, Reasons]:
+    from gateway.policy_explaining import explain_text
+
+    return of_policy(explain_text(file, question))
 
 
 def _recorded(decision: str, file: str | None) -> Account:

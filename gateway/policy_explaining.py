@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from classifiers.types import Passage, Receipt
+from classifiers.types import NO_SECRETS, Passage, Receipt, Secrets
 from gateway.audit.queries import show
 from gateway.errors import GatewayError
 from gateway.policy_commands import open_panel
@@ -20,7 +20,7 @@ from policies.bundle import BundleError
 from policies.circumstances import Circumstances
 from policies.explain import Account, RuleAccount, explain, explain_recorded
 from policies.load import PolicyError, builtin_names, parse_bundle, read_policy
-from policies.testing import SOURCE_AT, judge_of
+from policies.testing import NO_PAST, SOURCE_AT, Past, judge_of
 from policies.types import Action, Decision, Policy, RuleOutcome, Stage
 
 Reasons = list[dict[str, str]]  # a judge's own words, by classifier and category
@@ -35,12 +35,16 @@ class Question:
         stage: Where it stands.
         given: Who asks, through what and for whom.
         at: When; with time zone.
+        past: What happened before, and the call that is made.
+        secrets: What the model was told.
     """
 
     text: str
     stage: Stage
     given: Circumstances
     at: datetime
+    past: Past = NO_PAST
+    secrets: Secrets = NO_SECRETS
 
 
 async def explain_text(source: str, question: Question) -> tuple[Account, Reasons]:
@@ -50,11 +54,14 @@ async def explain_text(source: str, question: Question) -> tuple[Account, Reason
         PolicyError: If the file is not a policy at all.
     """
     policy = read_policy(source).policy
-    passage = Passage(SOURCE_AT[question.stage], question.text)
+    source, called = SOURCE_AT[question.stage], question.past.called
+    passage = Passage(source, question.text, tool=called, secrets=question.secrets)
     applied = apply(policy, question.given, question.at)
     async with open_panel() as panel:
         assessment = await judge_of(panel)(applied, question.stage, passage)
-    account = explain(policy, question.stage, assessment, question.given, question.at)
+        past = await question.past.judged(applied, judge_of(panel))
+    trail = past.trail(policy.categories, assessment)
+    account = explain(policy, question.stage, assessment, question.given, question.at, trail)
     reasons = [
         {"classifier": each.classifier, "category": each.category, "rationale": each.rationale}
         for each in assessment.verdicts[0]

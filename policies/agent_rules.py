@@ -84,7 +84,9 @@ def limit_condition(entry: LimitEntry) -> Condition:
     most = int(getattr(entry, measure))
     of_call = _STAGES[measure] is Stage.TOOL_CALL
     beyond = _Beyond(entry, measure, most)
-    return told(_in_words(entry, measure, most), beyond.told, of_call=of_call)
+    what = _in_words(entry, measure)
+    text, bound = f"more than {most} {what}", (what, most)
+    return told(text, beyond.told, of_call=of_call, bound=bound)
 
 
 def measure_of(entry: LimitEntry) -> str:
@@ -97,7 +99,7 @@ def limit_stage(entry: LimitEntry) -> Stage:
     return _STAGES[measure_of(entry)]
 
 
-def _in_words(entry: LimitEntry, measure: str, most: int) -> str:
+def _in_words(entry: LimitEntry, measure: str) -> str:
     of = f" of {', '.join(entry.tools)}" if entry.tools else ""
     what = {
         "calls": f"calls{of}",
@@ -107,7 +109,7 @@ def _in_words(entry: LimitEntry, measure: str, most: int) -> str:
         "reasoning_chars": "characters of thought",
     }[measure]
     period = "reply" if measure == "reasoning_chars" else entry.per
-    return f"more than {most} {what} in the {period}"
+    return f"{what} in the {period}"
 
 
 class _Beyond:
@@ -222,13 +224,11 @@ def _named(value: str, patterns: Sequence[str]) -> str:
     """Return CEL for: a name is one of these."""
     if "*" in patterns:
         return f'{value} != ""'
-    plain = [name for name in patterns if "*" not in name]
-    tests = [f"{value} in [{', '.join(map(_text, plain))}]"] if plain else []
-    for pattern in patterns:
-        if "*" in pattern:
-            parts = [_escaped(part) for part in pattern.split("*")]
-            tests.append(f"{value}.matches({_text('^' + '.*'.join(parts) + '$')})")
-    return tests[0] if len(tests) == 1 else f"({' || '.join(tests)})"
+    if not any("*" in name for name in patterns):
+        return f"{value} in [{', '.join(map(_text, patterns))}]"
+    names = [".*".join(map(_escaped, name.split("*"))) for name in patterns]
+    expression = names[0] if len(names) == 1 else f"({'|'.join(names)})"
+    return f"{value}.matches({_text(f'^{expression}$')})"
 
 
 def _escaped(text: str) -> str:

@@ -65,12 +65,14 @@ class Condition:
         uses: Which of `VARIABLES` it may look at.
         of_call: Whether it looks at the call that is being made, so that it is about nothing
             else.
+        bound: Where it holds if something is more than a number: what, and the number.
     """
 
     text: str
     _program: Any = field(repr=False, compare=False)
     uses: tuple[str, ...] = field(repr=False, compare=False)
     of_call: bool = field(default=False, repr=False, compare=False)
+    bound: tuple[str, int] | None = field(default=None, repr=False, compare=False)
 
     @property
     def of_trail(self) -> bool:
@@ -154,15 +156,22 @@ class _Told:
         return _Assumption(self.tell(trail) if isinstance(trail, Trail) else None)
 
 
-def told(text: str, tell: Callable[[Trail], bool | None], *, of_call: bool) -> Condition:
+def told(
+    text: str,
+    tell: Callable[[Trail], bool | None],
+    *,
+    of_call: bool,
+    bound: tuple[str, int] | None = None,
+) -> Condition:
     """Return a condition on what happened so far that is told without CEL.
 
     Args:
         text: What it says, in words; two conditions with the same text are taken to be equal.
         tell: Whether it holds, None if that cannot be told.
         of_call: Whether it is about the call that is being made.
+        bound: What has to be more than which number, if that is all it says.
     """
-    return Condition(text, _Told(tell), ("trail",), of_call)
+    return Condition(text, _Told(tell), ("trail",), of_call, bound)
 
 
 def facts_of(given: Circumstances) -> dict[str, object]:

@@ -18,6 +18,7 @@ from policies.cascade import by_category, read
 from policies.circumstances import EVERYBODY, Circumstances
 from policies.effects import CONDITION, effects_of
 from policies.evaluate import evaluate
+from policies.trail import NOTHING_YET, Trail
 from policies.types import (
     Action,
     Band,
@@ -81,7 +82,12 @@ class Account:
 
 
 def explain(
-    policy: Policy, stage: Stage, assessment: Assessment, given: Circumstances, at: datetime
+    policy: Policy,
+    stage: Stage,
+    assessment: Assessment,
+    given: Circumstances,
+    at: datetime,
+    trail: Trail = NOTHING_YET,
 ) -> Account:
     """Decide, and return why.
 
@@ -91,9 +97,10 @@ def explain(
         assessment: What classifiers answered.
         given: Who asks, through what and for whom.
         at: When; with time zone.
+        trail: What happened before.
     """
     applied = apply(policy, given, at)
-    decision = evaluate(applied, stage, assessment, given)
+    decision = evaluate(applied, stage, assessment, given, trail)
     narrowed = {rule.id: rule for rule in applied.rules_at[stage]}
     outcomes = {outcome.rule: outcome for outcome in decision.outcomes}
     found = by_category(assessment)
@@ -105,7 +112,7 @@ def explain(
             role = Role.OUT_OF_SCOPE
         elif outcome is None and own.when is not None:
             freed = replace(applied, rules=(replace(own, when=None),))
-            without = evaluate(freed, stage, assessment, given).outcomes
+            without = evaluate(freed, stage, assessment, given, trail).outcomes
             outcome = without[0] if without else None
             role = Role.CONDITION if without else role
         score = outcome.score if outcome else read(rule, found, assessment).score

@@ -233,13 +233,24 @@ def _example(cells: Mapping[str, str], category: str, where: str, line: int) -> 
     )
 
 
-def _given(said: str, stage: str, text: str, where: str) -> Given:
-    """Read the column that says more: JSON, with the keys that `given` has in an inline test."""
+def given_of(said: str, stage: str, text: str) -> Given:
+    """Return what JSON says beside a text, with the keys that `given` has in an inline test.
+
+    Raises:
+        ValueError: If it is no JSON, or not what a test may give.
+    """
     try:
         more = json.loads(said) if said.strip() else {}
         return Given.model_validate({**more, "stage": stage, "text": text})
     except (ValueError, TypeError) as error:  # a `ValidationError` is one too
-        raise ExamplesError(f"{where}: `given` is not what an inline test may give") from error
+        raise ValueError("`given` is not what an inline test may give") from error
+
+
+def _given(said: str, stage: str, text: str, where: str) -> Given:
+    try:
+        return given_of(said, stage, text)
+    except ValueError as error:
+        raise ExamplesError(f"{where}: {error}") from error
 
 
 def read_floors(content: bytes, name: str) -> dict[str, Floor]:

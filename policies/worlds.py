@@ -1,17 +1,19 @@
 """What several conditions can be at the same time, where they are simple enough to tell. Pure.
 
 A simple condition compares variables with numbers, texts and lists that stand in it, and joins
-that with `&&`, `||` and `!`. What it is depends on nothing but where each variable lies among
-those, so that one request of each kind tells everything. Others are not looked into.
+that with `&&`, `||` and `!`; or it says that there is more of something than a number. What it
+is depends on nothing but where each variable lies among those, so that one request of each
+kind tells everything. Others are not looked into.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations, product
 from math import prod
+from typing import cast
 
 from policies.circumstances import ANYBODY, AgeGroup
 from policies.conditions import Condition, facts_of
@@ -58,19 +60,37 @@ class World:
 
 def worlds(conditions: Sequence[Condition], stage: Stage) -> tuple[World, ...]:
     """Return every way in which the simple ones of `conditions` can be together."""
-    simple = [condition for condition in dict.fromkeys(conditions) if is_simple(condition.text)]
-    values = _values(" ".join(condition.text for condition in simple))
+    every = dict.fromkeys(conditions)
+    simple = [each for each in every if each.bound is not None or is_simple(each.text)]
+    values = _values(" ".join(each.text for each in simple if each.bound is None))
+    if values is not None:
+        values.update(_counts([each.bound for each in simple if each.bound is not None]))
     if values is None or prod(len(each) for each in values.values()) > MOST:
         return (World(),)
     found: dict[tuple[bool | None, ...], World] = {}
     for chosen in product(*values.values()):
         facts = dict(zip(values, chosen, strict=True))
         known = {**facts_of(ANYBODY), "stage": stage.value, **facts}
-        truths = tuple(condition.holds(known) for condition in simple)
+        truths = tuple(_truth(condition, known) for condition in simple)
         if truths not in found:
             texts = (condition.text for condition in simple)
             found[truths] = World(dict(zip(texts, truths, strict=True)), facts)
     return tuple(found.values())
+
+
+def _truth(condition: Condition, known: Mapping[str, object]) -> bool | None:
+    if condition.bound is None:
+        return condition.holds(known)
+    what, most = condition.bound
+    return cast(int, known[what]) > most
+
+
+def _counts(bounds: Iterable[tuple[str, int]]) -> dict[str, Sequence[object]]:
+    """Return of each thing how much of it there can be, as far as bounds tell it apart."""
+    found: dict[str, set[int]] = {}
+    for what, most in bounds:
+        found.setdefault(what, {0}).update((most, most + 1))
+    return {what: sorted(counts) for what, counts in found.items()}
 
 
 def is_simple(text: str) -> bool:

@@ -14,7 +14,7 @@ from policies.circumstances import ANYBODY, AgeGroup, Circumstances, Scope
 from policies.compare import Relation, compare
 from policies.conditions import compile_condition
 from policies.evaluate import evaluate
-from policies.load import read_policy
+from policies.load import parse_policy, read_policy
 from policies.types import (
     Action,
     Band,
@@ -512,3 +512,39 @@ def test_nobody_in_particular_is_the_first_to_be_tried():
     found = cell(policy(rule(gte=0.9)), policy(rule(), rule("s", scope=Scope(tiers=("free",)))))
 
     assert found.tighter.situation.given == ANYBODY
+
+
+# --- Limits -------------------------------------------------------------------------------
+
+LIMITED = """
+apiVersion: ostiary/v1
+kind: Policy
+metadata: {id: limited, version: 1.0.0, owner: a@acme.example}
+limits:
+  - {id: loop, per: turn, calls: MOST}
+"""
+
+
+def limited(most, more=""):
+    return parse_policy((LIMITED.replace("MOST", str(most)) + more).encode()).policy
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "relation"),
+    [
+        (limited(50), limited(40), Relation.TIGHTER),
+        (limited(40), limited(50), Relation.LOOSER),
+        (limited(40), limited(40), Relation.EQUAL),
+        (limited(40), limited(40, "  - {id: more, per: turn, calls: 50}\n"), Relation.EQUAL),
+        (limited(40), limited(40, "  - {id: more, per: turn, calls: 30}\n"), Relation.TIGHTER),
+        (limited(40), limited(40, "  - {id: other, same_call: 50}\n"), Relation.TIGHTER),
+    ],
+)
+def test_limits_are_compared_by_their_numbers(before, after, relation):
+    assert compare(before, after).relation is relation
+
+
+def test_a_case_that_a_limit_decides_is_told_by_its_number():
+    (cell,) = compare(limited(50), limited(40)).cells
+
+    assert cell.tighter.facts == {"calls in the turn": 41}
