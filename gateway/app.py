@@ -47,9 +47,10 @@ from gateway.egress import Egress, networks
 from gateway.enforcement import Enforcement
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
-from gateway.judging import open_judges
+from gateway.judging import open_judges, open_reviewer
 from gateway.limits import Limits, open_limits
 from gateway.metrics import Metrics
+from gateway.oversight import Oversight
 from gateway.pipeline import Pipeline
 from gateway.policy_files import LastGood
 from gateway.policy_news import PolicyNews
@@ -151,6 +152,7 @@ async def open_services(
             panel=panel,
             pipeline=replace(pipeline, follower=consequences, reviewer=reviews),
             sealer=Sealer(read_or_create(settings.home / "keys" / "sealing")),
+            oversight=_open_oversight(settings, panel, ledger, consequences, metrics, stack),
             metrics=metrics,
             canaries=read_canaries(settings.canaries_file),
         )
@@ -243,6 +245,24 @@ def _open_following(
     for each in (enforcement, consequences, reviews):
         stack.push_async_callback(each.aclose)
     return enforcement, consequences, reviews
+
+
+def _open_oversight(
+    settings: Settings,
+    panel: Panel,
+    ledger: Ledger,
+    consequences: Consequences,
+    metrics: Metrics,
+    stack: AsyncExitStack,
+) -> Oversight:
+    """Return what reviews exchanges that have ended; it is closed before what it needs."""
+    reviewer = open_reviewer(panel, settings.oversight_judge)
+    oversight = Oversight(
+        reviewer, ledger, consequences, settings.oversight_percent, metrics.oversight
+    )
+    oversight.start()
+    stack.push_async_callback(oversight.aclose, settings.drain_s)
+    return oversight
 
 
 def _pipeline(

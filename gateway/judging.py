@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from classifiers.judges.overseer import Overseer
 from classifiers.judges.text_model import (
     MALFORMED,
     REJECTED,
@@ -139,6 +140,23 @@ def open_judges(judges_file: str, runner: Runner | None) -> list[Judge]:
     from classifiers.judges.configure import load_judges  # only where there are judges
 
     return load_judges(Path(judges_file), RunnerModel(runner) if runner else NoModel())
+
+
+def open_reviewer(panel: Panel, name: str) -> Overseer | None:
+    """Return the judge that reviews exchanges which have ended, or None if none is named.
+
+    Raises:
+        ValueError: If there is no such judge, or it does not read trajectories.
+    """
+    if not name:
+        return None
+    judges = {each.partition("@")[0]: judge for each, judge in panel.judges.items()}
+    judge = judges.get(name)
+    if judge is None:
+        raise ValueError(f"no judge is called `{name[:80]}`, which `oversight_judge` names")
+    if isinstance(judge, Overseer):
+        return judge
+    raise ValueError(f"the judge `{name}` is not of kind `overseer`: it reads no trajectories")
 
 
 def warn_of_missing(policy: Policy, panel: Panel) -> None:

@@ -56,6 +56,20 @@ class Metrics:
 
         self._count_log(registry)
         self._count_webhooks(registry)
+        self._count_oversight(registry)
+
+    def _count_oversight(self, registry: CollectorRegistry) -> None:
+        self._reviews = Counter(
+            "ostiary_oversight_total",
+            "Reviews of exchanges that have ended, by how they went.",
+            ["result"],
+            registry=registry,
+        )
+        self._to_review = Gauge(
+            "ostiary_oversight_waiting",
+            "Exchanges that wait for their review.",
+            registry=registry,
+        )
 
     def _count_webhooks(self, registry: CollectorRegistry) -> None:
         self.reviews_waiting = Gauge(
@@ -196,6 +210,11 @@ class Metrics:
         for kind in Wrong:
             self._alarm.labels(kind.value).set(kind is wrong)
         self._signed.set(tree.head.size if tree.head else 0)
+
+    def oversight(self, result: str, waiting: int) -> None:
+        """Count one review that ended, and note how many wait."""
+        self._reviews.labels(result).inc()
+        self._to_review.set(waiting)
 
     def webhook(self, endpoint: str, outcome: str) -> None:
         """Count one try to deliver an event."""

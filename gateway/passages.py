@@ -37,10 +37,12 @@ class Course:
 
     steps: list[Step] = field(default_factory=list)
     _message: int | None = None  # of the reply, the one that may go on
+    _begun: int = 0  # where the reply begins
 
     def begin(self, prompt: Prompt) -> None:
         """Start with `prompt`, as the model is about to read it."""
         self.steps, self._message = list(steps_of(prompt)), None
+        self._begun = len(self.steps)
 
     def add(self, delta: Delta) -> None:
         """Note a piece of the reply that was judged."""
@@ -50,6 +52,10 @@ class Course:
         else:
             self.steps.append(Step(_source_of_reply(delta), delta.text, delta.tool))
             self._message = delta.message
+
+    def replied(self) -> list[Step]:
+        """Return what the model has said in this exchange."""
+        return self.steps[self._begun :]
 
     def trajectory(self) -> Trajectory:
         """Return what has been said so far."""

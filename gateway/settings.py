@@ -123,6 +123,22 @@ class Settings(BaseSettings):
             "empty means none."
         ),
     ] = ""
+    oversight_judge: Annotated[
+        str,
+        Field(
+            description="The judge, of kind `overseer`, that reviews exchanges after they have "
+            "ended; empty means that none does."
+        ),
+    ] = ""
+    oversight_percent: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=100,
+            description="The share of unsuspicious exchanges that it reviews beside the others, "
+            "percent.",
+        ),
+    ] = 1.0
     bootstrap_key: Annotated[
         SecretStr,
         Field(description="An API key to accept from first start on, for scripts; scope `admin`."),

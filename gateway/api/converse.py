@@ -214,6 +214,7 @@ async def _leave(visit: _Visit) -> None:
         await services.limits.settle(exchange.principal, visit.quota.reserved_tokens, used)
     outcome = exchange.outcome.value if exchange.outcome else "error"
     services.metrics.exchange(exchange.endpoint, outcome, exchange.decisions)
+    services.oversight.consider(exchange)
 
 
 def _headers_of(visit: _Visit, error: Exception) -> dict[str, str]:

@@ -17,6 +17,7 @@ from gateway.enforcement import Enforcement
 from gateway.identity import Identity
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.oversight import Oversight
 from gateway.pipeline import Pipeline
 from gateway.policy_registry import PolicyRegistry
 from gateway.policy_source import PolicySource
@@ -47,6 +48,7 @@ class Services:
         panel: The classifiers.
         pipeline: The product.
         sealer: Seals reasoning.
+        oversight: Reviews exchanges that have ended.
         metrics: Counters for `/metrics`.
         canaries: What must never leave, as the operator set it out.
         in_flight: Requests being served now.
@@ -69,6 +71,7 @@ class Services:
     panel: Panel
     pipeline: Pipeline
     sealer: Sealer
+    oversight: Oversight
     metrics: Metrics
     canaries: tuple[Secret, ...] = ()
     in_flight: int = 0

@@ -65,7 +65,7 @@ ADMINISTRATIVE = (
     "type NOT IN ('request.admitted', 'request.denied', 'decision.recorded', 'stream.started', "
     "'request.completed', 'request.blocked', 'request.aborted', 'request.client_disconnected', "
     "'request.error', 'request.lost', 'request.closed_late', 'enforcement.struck', "
-    "'replica.started', 'replica.stopped')"
+    "'replica.started', 'replica.stopped', 'oversight.decided', 'oversight.skipped')"
 )
 Index(
     "ix_audit_entries_administrative",

@@ -8,7 +8,7 @@ import pytest
 
 from policies.load import BUILTIN
 from tests.contract.engine import Engine, answers, is_silent
-from tests.contract.live import CALLS, DONE, call, final, thought
+from tests.contract.live import CALLS, DONE, call, final, thought, wait_until
 from tests.contract.surfaces import SURFACES, WEATHER, ask
 
 MAIL = {**WEATHER, "name": "mail"}
@@ -143,3 +143,72 @@ def test_a_call_is_judged_with_the_thought_and_the_task_that_led_to_it(gateway, 
     shown = asked["messages"][1]["content"]
     assert shown.index("Count our customers") < shown.index("auditor") < shown.index("nowhere")
     assert shown.count('"judge": true') == 1
+
+
+@pytest.fixture
+def overseen(new_gateway, engine, tmp_path):
+    """A gateway whose judge reviews every exchange that has ended."""
+    (tmp_path / "monitor.yaml").write_text((BUILTIN / "monitor.yaml").read_text())
+    (tmp_path / "judges.toml").write_text(
+        f'[[judge]]\nname = "overseer"\nkind = "overseer"\nurl = "{engine.url}"\nmodel = "m"\n'
+    )
+    engine.play(verdict(0))
+    return new_gateway(
+        policy=str(tmp_path / "monitor.yaml"),
+        judges_file=str(tmp_path / "judges.toml"),
+        oversight_judge="overseer",
+        oversight_percent=100,
+    )
+
+
+def reviews(gateway, request_id):
+    return wait_until(
+        lambda: [e for e in gateway.show(request_id) if e["type"].startswith("oversight.")]
+    )
+
+
+def test_what_is_found_after_the_end_stops_the_conversation(overseen, engine):
+    gateway = overseen
+    engine.play(verdict(1, "deception"))
+    gateway.script(thought("A short answer."), final("It was the caretaker."), DONE)
+    said = [{"role": "user", "content": "Who broke the window in the east wing?"}]
+
+    first = gateway.client.chat.completions.create(model=gateway.model, messages=said)
+
+    assert first.choices[0].message.content == "It was the caretaker."
+    (entry,) = reviews(gateway, gateway.last_request("chat"))
+    assert entry["type"] == "oversight.decided"
+    assert entry["determining_rules"] == ["other-judged"]
+    assert entry["review"]["why"] == "sampled"
+    assert "caretaker" not in json.dumps(entry)
+    stopped = wait_until(
+        lambda: [
+            each
+            for each in gateway.show(gateway.last_request("chat"))
+            if each["type"] == "conversation.stopped"
+        ]
+    )
+    assert stopped[0]["stop"]["decision"] == entry["decision"]["id"]
+
+    said += [
+        {"role": "assistant", "content": "It was the caretaker."},
+        {"role": "user", "content": "Are you sure about that?"},
+    ]
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        gateway.client.chat.completions.create(model=gateway.model, messages=said)
+    assert refused.value.code == "misalignment_policy_violation"
+
+
+def test_what_the_judge_gives_no_answer_about_is_recorded_as_not_reviewed(overseen, engine):
+    engine.play(sends("Looks fine."))
+    overseen.script(thought("A short answer."), final("Hello there."), DONE)
+
+    answer = overseen.client.responses.create(model=overseen.model, input="Good morning!")
+
+    assert answer.output_text == "Hello there."
+    (entry,) = reviews(overseen, overseen.last_request("responses"))
+    assert entry["type"] == "oversight.skipped"
+    assert entry["review"] == {"reason": "malformed", "why": "sampled"}
+    assert (
+        b'ostiary_oversight_total{result="unanswered"} 1.0' in overseen.http.get("/metrics").content
+    )

@@ -4,7 +4,7 @@ import structlog
 from classifiers.judges.text_model import Message, Question, TextModelError
 from classifiers.panel import Panel
 from classifiers.types import Passage, Source
-from gateway.judging import RunnerModel, open_judges, warn_of_missing
+from gateway.judging import RunnerModel, open_judges, open_reviewer, warn_of_missing
 from model_runner.scripted import FINISH, ScriptedRunner
 from model_runner.types import (
     Channel,
@@ -142,3 +142,13 @@ def test_a_rule_that_relies_on_somebody_who_is_not_there_is_named():
         ("classifier_not_found", "no-weapons", ["encoder", "safeguard"])
     ]
     assert missing([Reader("encoder@1")], [Reader("safeguard@1")]) == []
+
+
+def test_a_reviewer_must_be_there_and_read_trajectories():
+    panel = Panel([], [Reader("safeguard@1")])
+
+    assert open_reviewer(panel, "") is None
+    with pytest.raises(ValueError, match="no judge is called `overseer`"):
+        open_reviewer(panel, "overseer")
+    with pytest.raises(ValueError, match="`safeguard` is not of kind `overseer`"):
+        open_reviewer(panel, "safeguard")
