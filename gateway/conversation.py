@@ -9,6 +9,8 @@ states the rule; in short:
 * Otherwise what was said does, as keyed digests at the end of each message of the caller:
   `prefix`, every word up to there; `reply`, the same whatever the model's last turn was;
   `turns`, whatever all of the model's turns were, for the same end user or key and a while;
+  `replied`, every word up to the end of the model's turn, for the same end user or key: a
+  conversation that was stopped after its reply had left;
   `opening`, where the model had said nothing yet and the caller goes on all the same.
 * An opening alone proves nothing: other conversations begin with the same words.
 
@@ -29,7 +31,7 @@ from itertools import groupby
 
 import orjson
 
-from model_runner.types import Channel, Message, Role
+from model_runner.types import Channel, Delta, Message, Role
 
 LEAST_TURNS_CHARS = 24  # code points of the caller's that could not be the same by chance
 _ISSUED = re.compile(r"(?:req|resp|rs|msg|fc|call)_([0-9a-f]{32})(?:[0-9a-f]{4})?")
@@ -41,6 +43,7 @@ class Kind(StrEnum):
 
     ISSUED = "issued"
     PREFIX = "prefix"
+    REPLIED = "replied"
     REPLY = "reply"
     TURNS = "turns"
     OPENING = "opening"
@@ -132,21 +135,26 @@ def evidence(history: History, key: bytes, asker: str) -> list[Evidence]:
     """
     found: list[Evidence] = []
     chain, issued = _Chain(), frozenset[str]()
+    behind: tuple[Mark, ...] = ()  # what is known by the turn of the model just before
     for turn in _turns(history):
         if turn.of_model:
             chain.reply(turn)
             issued = turn.issued
+            behind = tuple(_replied(chain, turn, key, asker))
             continue
         chain.chars += turn.chars
         for place, said in enumerate(turn.said, 1):
             chain.hear(said)
             goes_on = place < len(turn.said)
             marks = tuple(_marks(chain, key, asker, goes_on=goes_on))
-            found.append(Evidence(issued, marks))
+            found.append(Evidence(issued, (*behind, *marks)))
+            behind = ()
     return found
 
 
-def marks_of_stop(history: History, exchange: str, key: bytes, asker: str) -> tuple[Mark, ...]:
+def marks_of_stop(
+    history: History, exchange: str, key: bytes, asker: str, reply: Sequence[Message] = ()
+) -> tuple[Mark, ...]:
     """Return what a conversation that was stopped is known by from now on.
 
     Args:
@@ -154,6 +162,7 @@ def marks_of_stop(history: History, exchange: str, key: bytes, asker: str) -> tu
         exchange: The exchange in which it was, 32 hex digits.
         key: Of the project.
         asker: As in `evidence`.
+        reply: What of the model's answer had left for the caller when it was stopped.
     """
     turns = _turns(history)
     while turns and turns[-1].of_model:  # a reply that the caller had begun
@@ -168,7 +177,22 @@ def marks_of_stop(history: History, exchange: str, key: bytes, asker: str) -> tu
             for said in turn.said:
                 chain.hear(said)
     given = (Mark(Kind.ISSUED, issued_digest(each)) for each in sorted({*issued, exchange}))
-    return (*given, *_marks(chain, key, asker, goes_on=True))
+    marks = tuple(_marks(chain, key, asker, goes_on=True))
+    answer = _turn(reply, frozenset(), of_model=True)
+    if any(message.text for message in reply):
+        chain.reply(answer)
+        marks += tuple(_replied(chain, answer, key, asker))
+    return (*given, *marks)
+
+
+def replied(released: Sequence[Delta]) -> list[Message]:
+    """Return what has left for the caller as messages of the model."""
+    return [
+        Message(
+            Role.ASSISTANT, "".join(piece.text for piece in said), said[0].channel, said[0].tool
+        )
+        for said in (list(group) for _, group in groupby(released, lambda piece: piece.message))
+    ]
 
 
 def issued_digest(exchange: str) -> bytes:
@@ -192,6 +216,12 @@ def _marks(chain: _Chain, key: bytes, asker: str, *, goes_on: bool) -> Iterator[
         yield _mark(Kind.REPLY, key, "", chain.any_reply)
     if chain.chars >= LEAST_TURNS_CHARS:
         yield _mark(Kind.TURNS, key, asker, chain.any_replies)
+
+
+def _replied(chain: _Chain, turn: _Turn, key: bytes, asker: str) -> Iterator[Mark]:
+    """Yield the mark at the end of a turn of the model, if it could not be so by chance."""
+    if chain.chars + turn.chars >= LEAST_TURNS_CHARS:
+        yield _mark(Kind.REPLIED, key, asker, chain.exact)
 
 
 def _mark(kind: Kind, key: bytes, asker: str, chained: bytes) -> Mark:
@@ -218,9 +248,13 @@ def _turns(history: History) -> list[_Turn]:
 
 def _turn(messages: Sequence[Message], issued: frozenset[str], *, of_model: bool) -> _Turn:
     if of_model:
-        return _Turn(True, tuple(_model_said(messages)), 0, issued)
+        return _Turn(True, tuple(_model_said(messages)), _chars(messages), issued)
     said = tuple(_digest(message.role, message.tool, message.text) for message in messages)
-    return _Turn(False, said, sum(len(message.text) for message in messages), frozenset())
+    return _Turn(False, said, _chars(messages), frozenset())
+
+
+def _chars(messages: Sequence[Message]) -> int:
+    return sum(len(each.text) for each in messages if each.channel is not Channel.ANALYSIS)
 
 
 def _model_said(messages: Sequence[Message]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from gateway.passages import Course
 from gateway.secrecy import Noted
 from gateway.steps import Steps
 from gateway.types import Outcome, Principal, Reviewed, Stopped
-from model_runner.types import Prompt, Usage
+from model_runner.types import Channel, Delta, Prompt, Usage
 from policies.circumstances import ANYBODY, Circumstances
 from policies.types import Decision, Policy
 
@@ -40,6 +40,7 @@ class Exchange:
         reviewed: What became of tool calls that were held for a person.
         held_s: How long they were, seconds.
         released_chars: Code points that left for the caller.
+        released: What left for the caller, in order, thoughts apart.
         usage: Token counts, once known.
         outcome: How it ended, once known.
         history: The prompt's messages as they came, and the ids that came with them.
@@ -70,6 +71,7 @@ class Exchange:
     reviewed: list[Reviewed] = field(default_factory=list)
     held_s: float = 0.0
     released_chars: int = 0
+    released: list[Delta] = field(default_factory=list, repr=False)
     usage: Usage | None = None
     outcome: Outcome | None = None
     reason: str | None = None
@@ -79,3 +81,10 @@ class Exchange:
     def __post_init__(self) -> None:
         """Note what happened before, if the policy looks at it."""
         self.steps = Steps(self.prompt, self.policy)
+
+    def release(self, delta: Delta) -> Delta:
+        """Note that `delta` leaves for the caller, and return it."""
+        if delta.channel is not Channel.ANALYSIS:
+            self.released_chars += len(delta.text)
+            self.released.append(delta)
+        return delta

@@ -33,7 +33,7 @@ from gateway.passages import prompt_portions, redact_prompt, reply_passage
 from gateway.redaction import Redactor
 from gateway.results import cut, for_model
 from gateway.types import Outcome, Stopped
-from model_runner.types import Channel, Delta, Finish, MalformedOutput, Runner, RunnerTimeout
+from model_runner.types import Delta, Finish, MalformedOutput, Runner, RunnerTimeout
 from policies.cascade import Panel, assess
 from policies.evaluate import evaluate
 from policies.striking import striking
@@ -259,10 +259,10 @@ class Pipeline:
                 if isinstance(item, Finish):
                     exchange.usage, exchange.outcome = item.usage, Outcome.COMPLETED
                     if disclaimed := disclaimer(exchange, last):
-                        yield _Judged(_count(exchange, disclaimed), ())
+                        yield _Judged(exchange.release(disclaimed), ())
                     yield _Judged(item, ())
                 elif isinstance(item, Ahead):
-                    yield _Judged(_count(exchange, item.delta), ())
+                    yield _Judged(exchange.release(item.delta), ())
                 else:
                     judged = await self._judge_held(exchange, item, redactor)
                     last = item.delta
@@ -326,7 +326,7 @@ class Pipeline:
         if not approved:
             return _Judged(_refuse(exchange, last, prompt=False), recorded)
         text = redactor.redact(held.delta.message, held.delta.text, redactions, held.ahead)
-        return _Judged(_count(exchange, replace(held.delta, text=text)), recorded)
+        return _Judged(exchange.release(replace(held.delta, text=text)), recorded)
 
     async def _approved(
         self, exchange: Exchange, decision: Decision, delta: Delta, recorded: Awaitable[object]
@@ -395,9 +395,3 @@ def _check_characters(text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise MalformedOutput("the reply holds what is not Unicode text") from None
-
-
-def _count(exchange: Exchange, delta: Delta) -> Delta:
-    if delta.channel is not Channel.ANALYSIS:
-        exchange.released_chars += len(delta.text)
-    return delta

@@ -26,6 +26,7 @@ from gateway.conversation import (
     issued_digest,
     marks_of_stop,
     project_key,
+    replied,
 )
 from gateway.errors import ConversationStopped
 from gateway.exchange import Exchange
@@ -152,6 +153,7 @@ class Stops:
             exchange.id.removeprefix("req_"),
             project_key(self.secret, stop.project),
             asker_of(exchange.principal, stop.subject),
+            replied(exchange.released),
         )
         likely = min(stop.stopped_at + TURNS_LAST, stop.expires_at)
         return [

@@ -12,8 +12,9 @@ from gateway.conversation import (
     issued_ids,
     marks_of_stop,
     project_key,
+    replied,
 )
-from model_runner.types import Channel, Message, Role
+from model_runner.types import Channel, Delta, Message, Role
 
 KEY = project_key(b"s" * 32, "shop")
 STOPPED = "0" * 31 + "1"  # the exchange that was stopped
@@ -186,3 +187,38 @@ def test_a_conversation_with_another_first_word_is_never_taken_for_it(rest):
     other = (replace(ASKED, text="Please leave the shared folder be."), REPLY, *rest)
 
     assert known(other, stopped) == set()
+
+
+def known_after(sent, asked, reply, asker="user-1"):
+    """By which kinds a request is known to go on with what was stopped after its reply had left."""
+    marks = set(marks_of_stop(History(tuple(asked)), STOPPED, KEY, "user-1", reply))
+    places = evidence(History(tuple(sent)), KEY, asker)
+    return {mark.kind for place in places for mark in place.said if mark in marks}
+
+
+def test_what_was_stopped_after_its_reply_is_known_by_that_reply():
+    gone_on = (ASKED, REPLY, GO_ON)
+
+    assert Kind.REPLIED in known_after(gone_on, OPENING, [REPLY])
+    assert known_after(gone_on, OPENING, [REPLY], asker="somebody else") == set()
+    assert known_after((ASKED, SECOND, GO_ON), OPENING, [REPLY]) == set()
+    assert known_after(OPENING, OPENING, [REPLY]) == set()
+
+
+def test_a_greeting_and_its_reply_are_no_conversation():
+    hello, reply = user("Hello!"), model("Hello there.")
+
+    assert known_after((hello, reply, GO_ON), (hello,), [reply]) == set()
+
+
+def test_what_left_for_the_caller_is_the_reply_as_it_comes_back():
+    released = [
+        Delta(Channel.COMMENTARY, '{"a": ', 1, "delete"),
+        Delta(Channel.COMMENTARY, "1}", 1, "delete"),
+        Delta(Channel.FINAL, "It has ", 2),
+        Delta(Channel.FINAL, "40 files.", 2),
+    ]
+    sent = (ASKED, call('{"a":1}'), model("It has 40 files."), GO_ON)
+
+    assert Kind.REPLIED in known_after(sent, OPENING, replied(released))
+    assert replied([]) == []
