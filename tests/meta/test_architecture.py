@@ -18,6 +18,7 @@ NAMED_BOUNDARIES = {
     "gateway/api/converse.py",
     "gateway/api/moderations.py",
     "gateway/audit/writer.py",
+    "gateway/oversight.py",
     "model_runner/batch.py",
     "model_runner/local.py",
 }
