@@ -24,7 +24,7 @@ _EXPLANATIONS = {
     "potentially_unintended_destructive_activity": (
         "The model may have been about to delete or damage something without being asked to."
     ),
-    OTHER: "The model may have been about to act against what it was asked or allowed to do.",
+    OTHER: "What was asked for, or was about to be done, may go against what is allowed here.",
 }
 STOPPED_MESSAGE = "this conversation was stopped by policy and cannot be continued"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -32,9 +33,11 @@ from gateway.webhook_endpoints import WebhookEndpoint
 
 MOST_TRIES = 18  # over about a day
 POLL_S = 1.0
+KEPT = timedelta(days=30)  # how long a delivery is listed once it is settled
 LEASE = timedelta(seconds=60)  # longer than a try can take
 _TOGETHER = 8  # deliveries that one replica makes at a time
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 6 * 3600.0
+_PRUNE_S = 3600.0
 _WRITER = "webhooks"  # who the entries say they are by
 _ACCEPTED = range(200, 300)
 
@@ -127,9 +130,13 @@ class Webhooks:
         return len(claimed)
 
     async def _run(self) -> None:
+        pruned_at = -_PRUNE_S
         while True:
             self._wake.clear()
             try:
+                if time.monotonic() - pruned_at >= _PRUNE_S:
+                    pruned_at = time.monotonic()
+                    await store.prune(self.database, self.now() - KEPT)
                 tried = await self.deliver_due()
             except StoreUnavailable as error:
                 _log.warning("webhooks_not_looked_for", error=str(error))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store import entries, tables
@@ -173,6 +173,15 @@ async def retry(database: Database, delivery_id: str, now: datetime, recorded: E
         if done.rowcount:
             await entries.append(connection, recorded)
         return bool(done.rowcount)
+
+
+async def prune(database: Database, before: datetime) -> int:
+    """Delete what was settled before a moment, delivered or given up; return how many."""
+    gone = delete(tables.webhook_deliveries).where(
+        _COLUMNS.state != State.WAITING.value, _COLUMNS.settled_at < as_text(before)
+    )
+    async with database.write() as connection:
+        return (await connection.execute(gone)).rowcount
 
 
 async def counted(database: Database) -> dict[tuple[str, str], int]:

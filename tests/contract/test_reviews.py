@@ -136,6 +136,30 @@ def test_nothing_of_a_call_that_is_held_leaves_before_it_is_decided(gateway):
         reviewer.decide(review, "reject")
 
 
+def test_a_stream_is_kept_alive_while_a_call_is_held(gateway, monkeypatch):
+    monkeypatch.setattr("gateway.api.sse.KEEP_ALIVE_S", 0.1)
+    reviewer = Reviewer(gateway)
+
+    def wait():
+        review = reviewer.next()
+        time.sleep(0.5)
+        return reviewer.decide(review, "approve")
+
+    with ThreadPoolExecutor(1) as pool:
+        deciding = pool.submit(wait)
+        made = gateway.client.responses.with_raw_response.create(
+            model=gateway.model,
+            input="hi",
+            stream=True,
+            tools=[{"type": "function", "strict": True, **WEATHER}],
+        )
+        *_, last = made.parse()
+        deciding.result(30)
+
+    assert last.response.output[-1].arguments == ARGUMENTS
+    assert bytes(gateway.tape.received).count(b": keep-alive") >= 2
+
+
 def test_what_the_call_says_is_read_from_the_vault_and_that_is_recorded(gateway):
     reviewer = Reviewer(gateway)
 

@@ -127,7 +127,7 @@ def test_an_alert_is_told_and_read_with_the_official_client(gateway, hook, surfa
     assert alert.response_id.endswith(alert.request_id.removeprefix("req_"))
     assert alert.model == gateway.model
     assert not alert.request_paused
-    assert "asked or allowed" in alert.reason
+    assert "what is allowed" in alert.reason
     assert alert.detailed_explanation is None
     assert KEY not in alert.model_dump_json()
 

@@ -118,7 +118,7 @@ def test_the_error_says_what_kind_and_whom_to_ask_and_nothing_of_the_thought(gat
     told = error["misalignment"]
     assert told["error_type"] == "other"
     assert told["review_target"] == entry["stop"]["id"]
-    assert "asked or allowed" in told["detailed_explanation"]
+    assert "what is allowed" in told["detailed_explanation"]
     assert entry["stop"]["id"] in told["steer"]["message"]
     assert KEY not in json.dumps(error)
     assert (entry["stop"]["rule"], entry["stop"]["error_type"]) == ("stop", "other")

@@ -323,3 +323,16 @@ async def test_alerts_are_paged_newest_first(database, alerted):
     rest = await notices.alerts(database, "shop", 2, first[-1].id)
 
     assert [each.request_id for each in (*first, *rest)] == [each.id for each in reversed(made)]
+
+
+async def test_what_was_settled_long_ago_is_listed_no_more(database, replica, hooks, today):
+    webhooks = replica()
+    await written(database, webhooks)
+    await webhooks.deliver_due()
+    hooks.status = 500
+    await written(database, webhooks)
+    today.ahead += timedelta(days=31)
+
+    assert await outbox.prune(database, today() - timedelta(days=30)) == 1
+    assert await outbox.prune(database, today() - timedelta(days=30)) == 0
+    assert await states(database) == [("waiting", 0)]
