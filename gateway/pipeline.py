@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from secrets import token_bytes
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from classifiers.types import Passage
-from gateway.audit.vault import Kept
 from gateway.disclaimers import disclaimer
 from gateway.exchange import Exchange
 from gateway.holdback import Ahead, Held, Holdback
@@ -32,95 +31,13 @@ from gateway.keeping import Said, said
 from gateway.passages import prompt_portions, redact_prompt, reply_passage
 from gateway.redaction import Redactor
 from gateway.results import cut, for_model
+from gateway.roles import DecisionLog, Enforcer, Follower, Keeper, Reviewer
 from gateway.types import Outcome, Stopped
 from model_runner.types import Delta, Finish, MalformedOutput, Runner, RunnerTimeout
 from policies.cascade import Panel, assess
 from policies.evaluate import evaluate
 from policies.striking import striking
 from policies.types import STAGE_OF, Action, Decision, Stage
-
-
-class DecisionLog(Protocol):
-    """The durable, append-only record."""
-
-    def exchange(self, exchange: Exchange) -> AbstractAsyncContextManager[Exchange]:
-        """Open an exchange; closing writes its terminal entry, on every exit path."""
-        ...
-
-    def record(
-        self, exchange: Exchange, decision: Decision, kept: Kept | None = None
-    ) -> Awaitable[str]:
-        """Queue the decision; awaiting it, once or more, returns its id when it is durable.
-
-        What is `kept` of the content is durable with it.
-
-        Both raise `AuditUnavailable`.
-        """
-        ...
-
-    def stream_started(self, exchange: Exchange) -> Awaitable[None]:
-        """Queue that bytes are about to leave; awaiting it returns once that is durable."""
-        ...
-
-
-class Keeper(Protocol):
-    """Who keeps content."""
-
-    async def keep(
-        self, exchange: Exchange, decision: Decision, said: Sequence[Said]
-    ) -> Kept | None:
-        """Return what is to be kept with the record of `decision`, if anything is.
-
-        Raises:
-            GatewayError: If it would have to be and cannot.
-        """
-        ...
-
-
-class Enforcer(Protocol):
-    """Who counts violations against end users."""
-
-    async def strike(
-        self, exchange: Exchange, rules: Sequence[str], recorded: Awaitable[object]
-    ) -> None:
-        """Count these rules of the last decision, durably, once it is `recorded`.
-
-        Raises:
-            GatewayError: If it could not be; then the decision must not be acted on.
-        """
-        ...
-
-
-class Follower(Protocol):
-    """Who does what follows from a decision for a conversation and a project."""
-
-    async def follow(
-        self,
-        exchange: Exchange,
-        decision: Decision,
-        new: Collection[int] | None,
-        recorded: Awaitable[object],
-    ) -> None:
-        """Do it, durably, once the decision is `recorded`; `new` is as for `striking`.
-
-        Raises:
-            GatewayError: If it could not be; then the decision must not be acted on.
-        """
-        ...
-
-
-class Reviewer(Protocol):
-    """Who has people decide about tool calls."""
-
-    async def hold(
-        self, exchange: Exchange, decision: Decision, tool: str, recorded: Awaitable[object]
-    ) -> bool:
-        """Return whether a person approved; False too where nobody decided in time.
-
-        Raises:
-            GatewayError: If nobody could be asked.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
