@@ -1,13 +1,14 @@
 """Kill -9 of whatever writes the log, hundreds of times: is everything acknowledged in it?
 
-    python -m benchmarks.kills [--kills 200] [--of writer|database] [--store sqlite|postgresql]
-        [--seed 1]
+    python -m benchmarks.kills [--kills 200] [--of writer|database|both]
+        [--store sqlite|postgresql] [--seed 1]
 
 Writers are processes of their own that append exchanges through our ledger, sixteen at a
 time, and name each record as soon as it is acknowledged; on PostgreSQL two of them write at
 once. Either they are killed at random moments, or the database is, all its processes at
-once. In the end every record that was named must be in the log, and an auditor must find the
-log intact: one tree, no number missing, no request ended twice. Exit status 0 if so.
+once; or first the database and then the writers, whose policy lets them spool meanwhile. In
+the end every record that was named must be in the log, and an auditor must find the log
+intact: one tree, no number missing, no request ended twice. Exit status 0 if so.
 
 `benchmarks.crash` does the same with whole gateways, whose callers are asked what they got.
 """
@@ -24,7 +25,7 @@ import select
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
@@ -35,14 +36,17 @@ from benchmarks.postgres_server import PostgresServer
 from gateway.audit.export import Stretch, export
 from gateway.audit.heads import FileHeads
 from gateway.audit.ledger import Ledger
+from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.queries import tail
+from gateway.audit.spool import Spool
 from gateway.audit.sweeper import Sweeper
 from gateway.audit.verify import verify_file
 from gateway.errors import AuditUnavailable
 from gateway.store.session import Database
 
 CALLERS = 16
+SPOOL_BYTES = 64 << 20
 LEASE_S = 5.0
 _LONGEST_LIFE_S = 0.4  # under load
 _START_S = 60.0  # a busy machine may take this long
@@ -59,6 +63,7 @@ class Toll:
         named: Records that were acknowledged.
         entries: How many entries are in the log.
         lost: Of `named`, those that are not.
+        spooled: Of `named`, those that were acknowledged while there was no database.
         problem: What an auditor says of the log, or None.
     """
 
@@ -66,13 +71,15 @@ class Toll:
     named: set[str] = field(default_factory=set)
     entries: int = 0
     lost: set[str] = field(default_factory=set)
+    spooled: int = 0
     problem: str | None = None
 
     def __str__(self) -> str:
         """Return the figures, for people."""
         return (
-            f"{self.kills} kills; {len(self.named)} records acknowledged, {len(self.lost)} of them "
-            f"lost; {self.entries} entries; an auditor says: {self.problem or 'intact'}"
+            f"{self.kills} kills; {len(self.named)} records acknowledged, {self.spooled} of them "
+            f"by the spool, {len(self.lost)} lost; {self.entries} entries; "
+            f"an auditor says: {self.problem or 'intact'}"
         )
 
 
@@ -83,19 +90,23 @@ class Writers:
         url: Of the database, migrated.
         home: Theirs.
         count: How many write at once.
+        spools: Whether their records may wait in a spool.
     """
 
-    def __init__(self, url: str, home: Path, count: int):
-        self._url, self._home, self._count = url, home, count
+    def __init__(self, url: str, home: Path, count: int, spools: bool):
+        self._url, self._home, self._count, self._spools = url, home, count, spools
         self._running: list[tuple[multiprocessing.process.BaseProcess, int]] = []
         self._partial: dict[int, bytes] = {}
         self.named: set[str] = set()
+        self.spooled = 0  # of these, how many while there was no database
 
     def start(self) -> None:
         """Start all of them; return once each has been acknowledged a record."""
         for _ in range(self._count):
             ours, theirs = os.pipe()
-            process = _fork.Process(target=_write, args=(self._url, self._home, theirs))
+            process = _fork.Process(
+                target=_write, args=(self._url, self._home, theirs, self._spools)
+            )
             process.start()
             os.close(theirs)
             self._running.append((process, ours))
@@ -158,26 +169,46 @@ def kill_database(writers: Writers, server: PostgresServer, kills: int, seed: in
     writers.kill()
 
 
-def _write(url: str, home: Path, pipe: int) -> None:
+def kill_both(writers: Writers, server: PostgresServer, kills: int, seed: int) -> None:
+    """Kill the database, let writers spool, kill them too, and start all of it again."""
+    chance = random.Random(seed)  # noqa: S311 - not a secret
+    for _ in range(kills):
+        writers.start()
+        writers.drain(chance.uniform(0, _LONGEST_LIFE_S))
+        server.kill()
+        writers.drain(0.1)  # what was on its way
+        before = len(writers.named)
+        writers.wait()  # by the spool, for nothing else is there
+        writers.drain(chance.uniform(0, _LONGEST_LIFE_S))
+        writers.kill()
+        writers.spooled += len(writers.named) - before
+        server.start()
+    writers.start()  # these take over what the last ones left
+    writers.kill()
+
+
+def _write(url: str, home: Path, pipe: int, spools: bool) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    uvloop.run(_append_forever(url, home, pipe))
+    uvloop.run(_append_forever(url, home, pipe, spools))
 
 
-async def _append_forever(url: str, home: Path, pipe: int) -> None:
+async def _append_forever(url: str, home: Path, pipe: int, spools: bool) -> None:
     database = Database(url)
-    tree = LogTree(database, KEY, FileHeads(home / "heads"))
+    tree = LogTree(database, GivenLogKeys(KEY), FileHeads(home / "heads"))
     ledger = Ledger(database, home, lease_s=LEASE_S)
+    ledger.spool = Spool(home / "spool", SPOOL_BYTES)
     await ledger.start()
     await tree.start()
     sweeper = Sweeper(ledger)
     await sweeper.start()
-    await asyncio.gather(*(_call(ledger, pipe) for _ in range(CALLERS)))
+    await asyncio.gather(*(_call(ledger, pipe, spools) for _ in range(CALLERS)))
 
 
-async def _call(ledger: Ledger, pipe: int) -> None:
+async def _call(ledger: Ledger, pipe: int, spools: bool) -> None:
     chance = random.SystemRandom()
     while True:
         exchange = exchange_number(chance.getrandbits(128))
+        exchange.policy = replace(exchange.policy, spools=spools)
         try:
             async with ledger.exchange(exchange):
                 for _ in range(2):
@@ -188,10 +219,10 @@ async def _call(ledger: Ledger, pipe: int) -> None:
             await asyncio.sleep(0.05)
 
 
-async def toll(url: str, home: Path, kills: int, named: set[str]) -> Toll:
+async def toll(url: str, home: Path, kills: int, writers: Writers) -> Toll:
     """Hold the log against what was acknowledged, as an auditor does."""
     database = Database(url)
-    tree = LogTree(database, KEY, FileHeads(home / "heads"))
+    tree = LogTree(database, GivenLogKeys(KEY), FileHeads(home / "heads"))
     try:
         await tree.turn()
         log = await tail(database, _ALL)
@@ -203,7 +234,9 @@ async def toll(url: str, home: Path, kills: int, named: set[str]) -> Toll:
         await tree.aclose()
         await database.aclose()
     problem = report.problem or (tree.alarm.detail if tree.alarm else None)
-    return Toll(kills, named, len(log), named - found, problem)
+    if any((home / "spool").glob("*")):
+        problem = problem or "something is left in the spool"
+    return Toll(kills, writers.named, len(log), writers.named - found, writers.spooled, problem)
 
 
 async def _migrate(url: str) -> None:
@@ -218,7 +251,7 @@ def run(home: Path, store: str, of: str, kills: int, seed: int) -> Toll:
     Args:
         home: An empty directory with a short path.
         store: `sqlite` or `postgresql`.
-        of: `writer`, or `database` on PostgreSQL.
+        of: `writer`, or on PostgreSQL `database` or `both`.
         kills: How many.
         seed: Of the moments.
     """
@@ -231,13 +264,13 @@ def run(home: Path, store: str, of: str, kills: int, seed: int) -> Toll:
     asyncio.run(_migrate(url))
     own = home / "writers"
     own.mkdir()
-    writers = Writers(url, own, 2 if server is not None else 1)
+    writers = Writers(url, own, 2 if server is not None else 1, spools=of == "both")
     try:
-        if of == "database" and server is not None:
-            kill_database(writers, server, kills, seed)
-        else:
+        if of == "writer" or server is None:
             kill_writers(writers, kills, seed)
-        return asyncio.run(toll(url, own, kills, writers.named))
+        else:
+            (kill_both if of == "both" else kill_database)(writers, server, kills, seed)
+        return asyncio.run(toll(url, own, kills, writers))
     finally:
         writers.kill()
         if server is not None:
@@ -248,11 +281,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Kill, and print the toll."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--of", choices=("writer", "database"), default="writer")
+    parser.add_argument("--of", choices=("writer", "database", "both"), default="writer")
     parser.add_argument("--store", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--seed", type=int, default=1, help="of the moments")
     args = parser.parse_args(arguments)
-    if args.of == "database" and args.store == "sqlite":
+    if args.of != "writer" and args.store == "sqlite":
         parser.error("SQLite has no process of its own: kill the writer")
     with tempfile.TemporaryDirectory(prefix="kills-") as home:
         found = run(Path(home), args.store, args.of, args.kills, args.seed)

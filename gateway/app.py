@@ -39,6 +39,7 @@ from gateway.audit.heads import open_heads
 from gateway.audit.ledger import Ledger
 from gateway.audit.log_key import open_log_keys
 from gateway.audit.log_tree import LogTree
+from gateway.audit.spool import Spool
 from gateway.audit.sweeper import Sweeper
 from gateway.audit.vault import Vault, open_vault
 from gateway.audit.witnesses import Witnesses, parse_place
@@ -204,6 +205,7 @@ def _open_witnesses(settings: Settings, database: Database, stack: AsyncExitStac
 
 async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitStack) -> Ledger:
     ledger = Ledger(database, settings.home, lease_s=settings.lease_s)
+    ledger.spool = Spool(settings.home / "spool", settings.spool_mb << 20)
     await ledger.start()
     stack.push_async_callback(ledger.aclose)
     sweeper = Sweeper(ledger)

@@ -10,6 +10,7 @@ from classifiers.panel import DOWN
 from classifiers.standing import Standing, State
 from gateway.audit.log_tree import LogTree
 from gateway.audit.publisher import Wrong
+from gateway.audit.spool import Spool
 from gateway.audit.witnesses import Standing as WitnessStanding
 from gateway.audit.witnesses import WitnessState
 from policies.footing import Footing
@@ -114,6 +115,16 @@ class Metrics:
             "Entries under the last checkpoint that this replica signed.",
             registry=registry,
         )
+        self._spool_entries = Gauge(
+            "ostiary_log_spool_entries",
+            "Entries that wait on this replica's disk for the log.",
+            registry=registry,
+        )
+        self._spool_bytes = Gauge(
+            "ostiary_log_spool_bytes",
+            "What they take; `OSTIARY_SPOOL_MB` is the limit.",
+            registry=registry,
+        )
 
     def _count_decisions(self, registry: CollectorRegistry) -> None:
         self._decisions = Counter(
@@ -204,12 +215,14 @@ class Metrics:
             for classifier in footing.active or ("none",):
                 self._active.labels(footing.rule, classifier).set(1)
 
-    def log(self, tree: LogTree) -> None:
-        """Note whether the log is intact, and how far it is signed."""
+    def log(self, tree: LogTree, spool: Spool | None) -> None:
+        """Note whether the log is intact, how far it is signed, and what waits for it."""
         wrong = tree.alarm and tree.alarm.wrong
         for kind in Wrong:
             self._alarm.labels(kind.value).set(kind is wrong)
         self._signed.set(tree.head.size if tree.head else 0)
+        self._spool_entries.set(spool.entries if spool else 0)
+        self._spool_bytes.set(spool.bytes if spool else 0)
 
     def oversight(self, result: str, waiting: int) -> None:
         """Count one review that ended, and note how many wait."""

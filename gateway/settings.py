@@ -223,6 +223,15 @@ class Settings(BaseSettings):
             "list of it and its arguments; empty means none."
         ),
     ] = ()
+    spool_mb: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=65_536,
+            description="How much may wait on disk while the log cannot be written, MiB; of "
+            "policies with `durability: spool`.",
+        ),
+    ] = 64
     lease_s: Annotated[
         float,
         Field(

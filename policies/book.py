@@ -144,6 +144,7 @@ def _united(parts: Sequence[Policy]) -> Policy:
         terms=joined(*(part.terms for part in parts)),
         max_unscreened_chars=min(part.max_unscreened_chars for part in parts),
         judge_deadline_ms=max(part.judge_deadline_ms for part in parts),
+        spools=all(part.spools for part in parts),
         on_unsupported_language={
             stage: max(part.on_unsupported_language.get(stage, Action.BLOCK) for part in parts)
             for stage in Stage

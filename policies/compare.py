@@ -206,16 +206,13 @@ def _kinds(*sides: Policy) -> list[str]:
 
 
 def _settings(before: Policy, after: Policy) -> Iterator[Setting]:
-    leaks = before.max_unscreened_chars, after.max_unscreened_chars
-    if leaks[0] != leaks[1]:
-        relation = Relation.of(tighter=leaks[1] < leaks[0], looser=leaks[1] > leaks[0])
-        yield Setting("max_unscreened_chars", str(leaks[0]), str(leaks[1]), relation)
-    if before.terms != after.terms:
-        yield Setting("tools and results", _terms(before), _terms(after))
+    yield from _limits(before, after)
     for name in ("deadline_ms", "judge_deadline_ms"):
         old, new = getattr(before, name), getattr(after, name)
         if old != new:
             yield Setting(name, str(old), str(new))
+    if before.terms != after.terms:
+        yield Setting("tools and results", _terms(before), _terms(after))
     if before.ladders != after.ladders:
         yield Setting("enforcement", _ladders(before), _ladders(after))
     for name in ("effective_from", "effective_until"):
@@ -224,12 +221,26 @@ def _settings(before: Policy, after: Policy) -> Iterator[Setting]:
             yield Setting(name, f"{old or '-'}", f"{new or '-'}")
 
 
+def _limits(before: Policy, after: Policy) -> Iterator[Setting]:
+    leaks = before.max_unscreened_chars, after.max_unscreened_chars
+    if leaks[0] != leaks[1]:
+        relation = Relation.of(tighter=leaks[1] < leaks[0], looser=leaks[1] > leaks[0])
+        yield Setting("max_unscreened_chars", str(leaks[0]), str(leaks[1]), relation)
+    if before.spools != after.spools:
+        relation = Relation.of(tighter=before.spools, looser=after.spools)
+        yield Setting("durability", _durability(before), _durability(after), relation)
+
+
 def _terms(policy: Policy) -> str:
     said = [f"offered {', '.join(sorted(names))}" for names in policy.terms.offered]
     for each in policy.terms.treatments:
         cut = f", cut at {each.cut_at}" if each.cut_at is not None else ""
         said.append(f"{', '.join(each.tools)}: {each.spotlight.name.lower()}{cut}")
     return "; ".join(said) or "-"
+
+
+def _durability(policy: Policy) -> str:
+    return "spool" if policy.spools else "before_response"
 
 
 def _ladders(policy: Policy) -> str:

@@ -72,6 +72,7 @@ def compile_policy(parsed: PolicyDocument, digest: str) -> Policy:
         terms=terms_of(parsed),
         max_unscreened_chars=defaults.max_unscreened_chars,
         judge_deadline_ms=defaults.judge_deadline_ms,
+        spools=defaults.durability == "spool",
         on_unsupported_language=resolved(
             defaults.on_unsupported_language, resolved(defaults.on_unavailable, {})
         ),

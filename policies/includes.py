@@ -69,6 +69,7 @@ def join(own: Policy, included: Sequence[Policy]) -> Policy:
         ),
         terms=joined(*(policy.terms for policy in (own, *included))),
         max_unscreened_chars=min(policy.max_unscreened_chars for policy in (own, *included)),
+        spools=all(policy.spools for policy in (own, *included)),
         includes=tuple(dict.fromkeys(taken)),
     )
 

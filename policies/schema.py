@@ -85,8 +85,10 @@ class Defaults(Part):
     deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 400
     """How long the classifiers may take at a stage, milliseconds, for each 8,000 characters
     begun; a message counts for 64 at least."""
-    durability: Literal["before_response"] = "before_response"
-    """A decision is in the log before anything leaves."""
+    durability: Literal["before_response", "spool"] = "before_response"
+    """A decision is in the log before anything leaves: `before_response` refuses requests while
+    the log cannot be written, with `spool` what is to be recorded waits on the gateway's disk,
+    up to a limit."""
     judge_deadline_ms: Annotated[int, Field(ge=1, le=60_000)] = 5000
     """How long each rung of judges may take beside that, milliseconds."""
     max_unscreened_chars: Annotated[int, Field(ge=0, le=100_000)] = 0

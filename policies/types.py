@@ -240,8 +240,7 @@ class Policy:
         rules: Included ones first, then in file order; the order never changes a decision.
         categories: By id.
         exceptions: In file order, those of included policies too.
-        redactors: By name.
-        disclaimers: By name, each by language.
+        redactors: By name. `disclaimers` too, each by language.
         ladders: What strikes lead to; the harshest counts.
         effective_from: Before this it is not to come into force, or None.
         effective_until: From here on it should have been replaced, or None.
@@ -251,8 +250,8 @@ class Policy:
         on_unsupported_language: What the defaults say for rules that a caller adds.
         max_unscreened_chars: The leak budget of a stream, code points released and not judged.
         terms: What it does with tools and results before anything is decided.
-        rules_at: The rules of each stage, in file order; derived from `rules`.
-        choosy_at: Those of them that name classifiers, who may be judges; derived.
+        spools: Whether records may wait on disk while the log cannot be written.
+        rules_at: The rules of each stage, in file order; `choosy_at` those that name classifiers.
     """
 
     id: str
@@ -270,6 +269,7 @@ class Policy:
     deadline_ms: int = 400
     max_unscreened_chars: int = 0
     judge_deadline_ms: int = 5000
+    spools: bool = False
     on_unsupported_language: Mapping[Stage, Action] = field(default_factory=dict)
     terms: Terms = NO_TERMS
     rules_at: Mapping[Stage, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)

@@ -47,7 +47,7 @@ async def readyz(request: Request) -> Response:
     rungs = _footings(services, standing)
     checks = {
         "database": await services.database.ready(),
-        "ledger": services.ledger.healthy,
+        "ledger": services.ledger.would_record(policy.current),
         "model": await services.pipeline.runner.ready(),
         "accepting": not services.draining,
         "classifiers": not any(footing.stops for footing in rungs),
@@ -71,26 +71,35 @@ async def readyz(request: Request) -> Response:
         "log": _log(services),
         "classifiers": [_standing(each) for each in standing],
         "rungs": [_footing(footing) for footing in rungs],
-        "degraded": [
-            *(["limits"] if services.limits.degraded else []),
-            *await _webhooks(services),
-            *(f"policy {name} has expired" for name in policy.expired),
-            *(each.classifier for each in standing if each.state is State.DOWN),
-            *(f"witness {each.name}" for each in services.witnesses.standing if each.amiss),
-        ],
+        "degraded": await _degraded(services, standing),
     }
     return json_response(body, 200 if all(checks.values()) else 503, {})
 
 
+async def _degraded(services: Services, standing: tuple[Standing, ...]) -> list[str]:
+    """Name what does not work as it should, although requests are served."""
+    policy = services.policies
+    return [
+        *(["limits"] if services.limits.degraded else []),
+        *([] if services.ledger.healthy else ["log"]),
+        *await _webhooks(services),
+        *(f"policy {name} has expired" for name in policy.expired),
+        *(each.classifier for each in standing if each.state is State.DOWN),
+        *(f"witness {each.name}" for each in services.witnesses.standing if each.amiss),
+    ]
+
+
 def _log(services: Services) -> dict[str, Any]:
     tree = services.log_tree
-    head = tree.head
+    head, spool = tree.head, services.ledger.spool
     return {
         "key": tree.verifier_key,
         "signs": tree.signs,
         "checkpoint": head and {"origin": head.origin, "size": head.size},
         "witnesses": [_witness(each) for each in services.witnesses.standing],
         "alarm": tree.alarm and {"wrong": tree.alarm.wrong.value, "detail": tree.alarm.detail},
+        "spool": spool
+        and {"entries": spool.entries, "bytes": spool.bytes, "max_bytes": spool.max_bytes},
     }
 
 
@@ -155,7 +164,7 @@ async def metrics(request: Request) -> Response:
     services = services_of(request)
     services.metrics.in_flight.set(services.in_flight)
     services.metrics.policy_stale.set(1 if services.policies.refused else 0)
-    services.metrics.log(services.log_tree)
+    services.metrics.log(services.log_tree, services.ledger.spool)
     services.metrics.reviews_waiting.set(services.reviews.waiting)
     services.metrics.undelivered(await _undelivered(services))
     services.metrics.witnesses(services.witnesses.standing)

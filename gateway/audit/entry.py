@@ -181,18 +181,19 @@ def _dumps(document: Mapping[str, Any]) -> bytes:
         pass
     # A lone surrogate, which is no Unicode text: strings of the caller may hold them.
     try:
-        return orjson.dumps(_encodable(document), option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(encodable(document), option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as error:
         raise ValueError("a log entry holds what JSON cannot express") from error
 
 
-def _encodable(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and returned as such
+def encodable(value: Any) -> Any:  # noqa: ANN401 - any JSON value, and returned as such
+    """Return `value` without what is no Unicode text: strings of a caller may hold that."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, Mapping):
-        return {key: _encodable(item) for key, item in value.items()}
+        return {key: encodable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_encodable(item) for item in value]
+        return [encodable(item) for item in value]
     return value
 
 

@@ -25,6 +25,7 @@ import structlog
 from gateway.audit import records
 from gateway.audit.answers import Names, panel_recorded
 from gateway.audit.entry import Entry, Replica
+from gateway.audit.spool import Spool
 from gateway.audit.vault import Kept
 from gateway.audit.writer import Admission, Writer
 from gateway.errors import AuditUnavailable, GatewayError, StoreUnavailable
@@ -34,7 +35,7 @@ from gateway.store.entries import EntryWriter, open_writer
 from gateway.store.keyfile import read_or_create
 from gateway.store.session import Database
 from gateway.types import Outcome
-from policies.types import Decision
+from policies.types import Decision, Policy
 
 _MAX_UNWRITTEN = 4096  # terminal records kept while the log is away
 
@@ -80,6 +81,8 @@ class Ledger:
         open_sink: What batches of entries are given to.
 
     Attributes:
+        spool: Where records wait while the log is away, of exchanges whose policy lets them;
+            set it before `start`, which opens it.
         cancelled_as: The outcome of an exchange whose task is cancelled; set it to
             `aborted` when it is us who cancel, at shutdown.
     """
@@ -98,6 +101,7 @@ class Ledger:
         self.lease_s = lease_s
         self.clock = clock
         self.cancelled_as = Outcome.CLIENT_DISCONNECTED
+        self.spool: Spool | None = None
         self._home = home
         self._subject_key = b""
         self._monotonic = monotonic
@@ -114,10 +118,14 @@ class Ledger:
 
         Raises:
             AuditUnavailable: If the log cannot be written.
-            OSError: If the secret under `home` can neither be read nor made.
+            OSError: If the secret under `home` can neither be read nor made, or the spool
+                cannot be read.
         """
         path = self._home / "keys" / "pseudonym"
         self._subject_key = await asyncio.to_thread(read_or_create, path)
+        if self.spool is not None:
+            await asyncio.to_thread(self.spool.open)
+            self._writer.spool = self.spool
         try:
             await self._writer.start()
         except StoreUnavailable as error:
@@ -139,11 +147,20 @@ class Ledger:
             log.warning("replica_stopped_unrecorded", error=str(error))
         finally:
             await self._writer.aclose()
+            if self.spool is not None:
+                self.spool.close()
 
     @property
     def healthy(self) -> bool:
-        """Whether an entry appended now would be tried; while False nothing is admitted."""
-        return self._writer.refusal is None
+        """Whether an entry appended now would be tried.
+
+        While False nothing is admitted, unless its policy lets its records wait in the spool.
+        """
+        return self._writer.refusal() is None
+
+    def would_record(self, policy: Policy) -> bool:
+        """Return whether a request under a policy would be admitted."""
+        return self._writer.refusal(policy.spools) is None
 
     @property
     def replica(self) -> str:
@@ -225,7 +242,8 @@ class Ledger:
     def _append_to(self, life: _Life, *entries: Entry) -> asyncio.Future[None]:
         if life.replica is not self._writer.replica:
             raise AuditUnavailable("this request was declared lost in the decision log")
-        done = self._writer.put(*entries, admission=life.admission)
+        spools = life.exchange.policy.spools
+        done = self._writer.put(*entries, admission=life.admission, spools=spools)
         done.add_done_callback(partial(_heard, life))
         return done
 
@@ -234,7 +252,7 @@ class Ledger:
         return records.pseudonym(self._subject_key, project, safety_identifier)
 
     def _open(self, exchange: Exchange) -> None:
-        refusal = self._writer.refusal
+        refusal = self._writer.refusal(exchange.policy.spools)
         if refusal is not None:
             raise refusal
         project = exchange.principal.project
@@ -254,8 +272,8 @@ class Ledger:
         return self._put_end(life, records.closed(exchange, life.subject, duration_s))
 
     def _put_end(self, life: _Life, entry: Entry) -> asyncio.Future[None]:
-        settle = partial(self._ended, life, entry)
-        return self._writer.put(entry, admission=life.admission, settle=settle)
+        settle, spools = partial(self._ended, life, entry), life.exchange.policy.spools
+        return self._writer.put(entry, admission=life.admission, settle=settle, spools=spools)
 
     def _ended(self, life: _Life, entry: Entry, written: bool) -> None:
         if written:

@@ -25,7 +25,9 @@ import structlog
 from uuid_utils import uuid7
 
 from gateway.audit.entry import Entry, Replica
+from gateway.audit.probe import Probe
 from gateway.audit.records import closed_late, replica_started
+from gateway.audit.spool import Spool, SpoolFull
 from gateway.errors import AuditUnavailable, StoreUnavailable
 from gateway.store import entries as store
 from gateway.store import replicas
@@ -61,12 +63,14 @@ class Group:
         done: Resolved when they are durable, or failed.
         admission: Goes first, unless it is in the log already.
         settle: Told whether they were written, even if nobody waits any more.
+        spools: Whether they may wait in the spool while the log cannot be written.
     """
 
     entries: tuple[Entry, ...]
     done: asyncio.Future[None]
     admission: Admission | None = None
     settle: Callable[[bool], None] | None = None
+    spools: bool = False
 
 
 @dataclass(slots=True)
@@ -81,6 +85,9 @@ class Writer:
         clock: The clock all replicas share, Unix seconds.
         recovered: Called when the log can be written again after it could not.
         open_sink: What the batches are given to.
+
+    Attributes:
+        spool: Where entries wait that may; opened and closed by whoever owns it.
     """
 
     database: Database
@@ -90,6 +97,7 @@ class Writer:
     clock: Callable[[Database], Awaitable[float]] = replicas.database_time
     recovered: Callable[[], None] = lambda: None
     open_sink: Callable[[Database], store.EntryWriter] = store.open_writer
+    spool: Spool | None = field(default=None, init=False)
     replica: Replica = field(init=False)
     next_seq: int = field(default=1, init=False)
     _seq_known: bool = field(default=True, init=False)
@@ -100,12 +108,14 @@ class Writer:
     _queue: deque[Group] = field(default_factory=deque, init=False)
     _wanted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _sink: store.EntryWriter = field(init=False)
+    _probe: Probe = field(init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def start(self) -> None:
         """Enter this replica and begin to write. Raises `StoreUnavailable`."""
         await self._enter()
         self._sink = self.open_sink(self.database)
+        self._probe = Probe(self.database.ready, PROBE_S, self.monotonic)
         self._stopped = False
         self._task = asyncio.create_task(self._run(), name="audit-writer")
         self._task.add_done_callback(self._refuse_all)
@@ -124,11 +134,16 @@ class Writer:
             await self._task
         await self._sink.aclose()
 
-    @property
-    def refusal(self) -> AuditUnavailable | None:
-        """Why nothing can be written now, or None."""
+    def refusal(self, spools: bool = False) -> AuditUnavailable | None:
+        """Return why nothing can be written now, or None.
+
+        Args:
+            spools: Whether the spool would do.
+        """
         if self._stopped:
             return _unavailable("the decision log is closed")
+        if spools and self.spool is not None and self.spool.has_room:
+            return None
         if self._fenced or self.monotonic() - self._beat_at > self.lease_s:
             return _unavailable("this replica has lost its lease on the decision log")
         if self._failing:
@@ -140,6 +155,7 @@ class Writer:
         *entries: Entry,
         admission: Admission | None = None,
         settle: Callable[[bool], None] | None = None,
+        spools: bool = False,
     ) -> asyncio.Future[None]:
         """Queue entries to be written together; they are, even if nobody waits.
 
@@ -148,6 +164,7 @@ class Writer:
             admission: Goes first, unless it is in the log already.
             settle: Told whether they were written. A group with one is taken even when
                 the queue is full, because it ends work instead of beginning it.
+            spools: Whether the spool will do while the log cannot be written.
 
         Returns:
             A future that is resolved when they are durable and failed, with
@@ -163,7 +180,8 @@ class Writer:
             raise _unavailable("the decision log is closed")
         if settle is None and len(self._queue) >= MAX_QUEUED:
             raise _unavailable("the decision log cannot keep up")
-        group = Group(entries, asyncio.get_running_loop().create_future(), admission, settle)
+        done = asyncio.get_running_loop().create_future()
+        group = Group(entries, done, admission, settle, spools)
         self._put(group)
         return group.done
 
@@ -199,14 +217,14 @@ class Writer:
     async def _run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(PROBE_S if self._failing or self._fenced else None):
+                async with asyncio.timeout(PROBE_S if self._probes else None):
                     await self._wanted.wait()
             await asyncio.sleep(0)  # whoever is ready now may still come along: a fifth more
             batch = self._take()
             try:
                 await self._write(batch)
             except Exception as error:  # noqa: BLE001 - if this task died, its callers would hang
-                self._fail(batch, error)
+                self._fail(await self._spooled(batch, error), error)
             else:
                 self._succeed(batch)
 
@@ -227,9 +245,49 @@ class Writer:
         if not self._seq_known:
             await self._read_seq()
 
+    @property
+    def _probes(self) -> bool:
+        return self._failing or self._fenced or self._waiting
+
+    @property
+    def _waiting(self) -> bool:
+        """Whether something is in the spool."""
+        return self.spool is not None and self.spool.entries > 0
+
     async def _write(self, batch: list[Group]) -> None:
+        if self._waiting:
+            if not self._probe.answered():
+                raise _unavailable("the decision log cannot be written")
+            self._probe.rest()  # whatever comes of it, not again at once
         await self._prepare()
-        entries = _flatten(batch)
+        await self._write_spooled()
+        await self._append(_flatten(batch))
+
+    async def _write_spooled(self) -> None:
+        """Write what waits in the spool: it came before anything that is queued."""
+        while self.spool is not None and (batch := self.spool.oldest()):
+            await self._append(list(batch))
+            self.spool.forget(batch)
+            if not self._waiting:
+                log.info("audit_spool_written")
+
+    async def _spooled(self, batch: list[Group], error: Exception) -> list[Group]:
+        """Put into the spool what may wait there; return the groups that must fail."""
+        for group in batch:
+            if group.admission is not None:
+                group.admission.in_batch = False
+        kept = [group for group in batch if group.spools]
+        if self.spool is None or not kept or not _away(error):
+            return batch
+        try:
+            await asyncio.to_thread(self.spool.append, _flatten(kept))
+        except (SpoolFull, OSError) as full:
+            log.error("audit_spool_failed", kind=type(full).__name__)  # noqa: TRY400 - not ours
+            return batch
+        self._succeed(kept, in_log=False)
+        return [group for group in batch if not group.spools]
+
+    async def _append(self, entries: list[Entry]) -> None:
         if self.next_seq == 1:  # INVARIANT: a replica's first entry says that it started
             entries.insert(0, replica_started())
         for _ in range(_CONFLICT_ATTEMPTS):
@@ -278,7 +336,7 @@ class Writer:
         self._queue.clear()
         self._fail(waiting, _unavailable("the decision log is closed"))
 
-    def _succeed(self, batch: list[Group]) -> None:
+    def _succeed(self, batch: list[Group], in_log: bool = True) -> None:
         for group in batch:
             if group.admission is not None and group.admission.in_batch:
                 group.admission.in_batch, group.admission.written = False, True
@@ -286,7 +344,7 @@ class Writer:
                 group.done.set_result(None)
             if group.settle is not None:
                 group.settle(True)
-        if self._failing:
+        if self._failing and in_log:
             self._failing = False
             log.info("audit_log_recovered")
             self.recovered()
@@ -297,8 +355,7 @@ class Writer:
         if batch:
             log.error("audit_batch_failed", groups=len(batch), kind=type(error).__name__)
         # After a lapsed lease, too: the ends that were refused wait for `recovered`.
-        away = isinstance(error, StoreUnavailable | AuditUnavailable | store.Fenced)
-        self._failing = self._failing or away
+        self._failing = self._failing or _away(error)
         self._seq_known = False
         for group in batch:
             if group.admission is not None:
@@ -309,6 +366,10 @@ class Writer:
                 group.done.set_exception(failure)
             if group.settle is not None:
                 group.settle(False)
+
+
+def _away(error: Exception) -> bool:
+    return isinstance(error, StoreUnavailable | AuditUnavailable | store.Fenced)
 
 
 def _flatten(batch: Sequence[Group]) -> list[Entry]:

@@ -21,7 +21,12 @@ def short_path():
 
 @pytest.mark.parametrize(
     ("store", "of"),
-    [("sqlite", "writer"), ("postgresql", "writer"), ("postgresql", "database")],
+    [
+        ("sqlite", "writer"),
+        ("postgresql", "writer"),
+        ("postgresql", "database"),
+        ("postgresql", "both"),
+    ],
 )
 def test_whatever_is_killed_every_acknowledged_record_is_in_a_log_that_verifies(
     short_path, store, of
@@ -30,5 +35,6 @@ def test_whatever_is_killed_every_acknowledged_record_is_in_a_log_that_verifies(
 
     assert toll.problem is None
     assert toll.lost == set()
+    assert (toll.spooled > 0) == (of == "both")
     assert len(toll.named) > KILLS
     assert toll.entries > len(toll.named)

@@ -167,12 +167,16 @@ def test_each_policy_keeps_its_own_redactors_and_disclaimers():
 def test_of_limits_the_careful_one_counts():
     united = unite(
         [
-            policy("a", deadline_ms=100, judge_deadline_ms=900, max_unscreened_chars=50),
+            policy(
+                "a", deadline_ms=100, judge_deadline_ms=900, max_unscreened_chars=50, spools=True
+            ),
             policy("b", deadline_ms=400, judge_deadline_ms=100, max_unscreened_chars=0),
         ]
     )
 
     assert united.max_unscreened_chars == 0
+    assert not united.spools
+    assert unite([policy("a", spools=True), policy("b", spools=True)]).spools
     assert (united.deadline_ms, united.judge_deadline_ms) == (400, 900)
     assert (united.id, united.version) == ("a+b", "1.0.0+1.0.0")
     assert united.digest == unite([policy("a"), policy("b")]).digest

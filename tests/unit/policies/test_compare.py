@@ -275,6 +275,18 @@ def test_a_larger_leak_budget_is_looser():
     assert [setting.name for setting in compared.settings] == ["max_unscreened_chars"]
 
 
+def test_to_wait_for_the_log_is_tighter_than_to_spool():
+    compared = compare(policy(rule(), spools=True), policy(rule()))
+
+    assert compared.relation is Relation.TIGHTER
+    [setting] = compared.settings
+    assert (setting.name, setting.before, setting.after) == (
+        "durability",
+        "spool",
+        "before_response",
+    )
+
+
 def test_rules_that_came_went_and_changed_are_listed():
     compared = compare(policy(rule("a"), rule("b")), policy(rule("b", gte=0.7), rule("c")))
 

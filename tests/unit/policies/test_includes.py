@@ -207,6 +207,21 @@ def test_the_smallest_leak_budget_counts_and_every_ladder():
     assert len(policy.ladders) == 2
 
 
+@pytest.mark.parametrize(
+    ("own", "taken", "spools"),
+    [
+        ("spool", "spool", True),
+        ("spool", "before_response", False),
+        ("before_response", "spool", False),
+    ],
+)
+def test_records_may_be_spooled_where_every_part_says_so(own, taken, spools):
+    defaults = "defaults: {durability: %s}\n"
+    policy = resolved(including("base", text=defaults % own), base(rule() + defaults % taken))
+
+    assert policy.spools is spools
+
+
 def test_the_defaults_of_a_policy_are_not_those_of_its_includes():
     policy = resolved(including("base", text="defaults: {on_unavailable: allow}\n"), base())
 
