@@ -77,10 +77,10 @@ class Reviewer:
         return self.gateway.http.post(f"{ROOT}/{review['id']}", headers=self.headers, json=body)
 
 
-def held(gateway, surface, meanwhile):
+def held(gateway, surface, meanwhile, tools=(WEATHER,)):
     """Ask for what is held; return the answer, and what somebody did while it was."""
     with ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(ask, gateway, surface, tools=[WEATHER])
+        asking = pool.submit(ask, gateway, surface, tools=list(tools))
         did = meanwhile()
         return asking.result(30), did
 
