@@ -10,7 +10,7 @@ import orjson
 from classifiers.types import Passage, Source, Step, Trajectory
 from gateway.redaction import Redactor
 from model_runner.types import Channel, Delta, Message, Prompt, Role
-from policies.types import STAGE_OF, Redaction, Stage
+from policies.types import STAGE_OF, Action, Redaction, Stage
 
 _SOURCE_OF_ROLE = {
     Role.SYSTEM: Source.SYSTEM,
@@ -79,6 +79,13 @@ class Portion:
     passages: tuple[Passage, ...]
     messages: tuple[int | None, ...]
     new: frozenset[int]
+
+    def settled(self, action: Action) -> bool:
+        """Return whether a person has decided already what `action` would ask them.
+
+        About a call of the history somebody did when it was made: or it would not be there.
+        """
+        return action is Action.REVIEW and self.stage is Stage.TOOL_CALL and not self.new
 
 
 def prompt_portions(prompt: Prompt) -> list[Portion]:

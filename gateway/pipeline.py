@@ -155,7 +155,7 @@ class Pipeline:
                 exchange, portion.stage, portion.passages, portion.new
             )
             recorded.append(entry)
-            if not decision.released:
+            if not (decision.released or portion.settled(decision.action)):
                 return _Judged(_refuse(exchange, decision, prompt=True), recorded)
             if decision.redactions:
                 exchange.prompt = redact_prompt(exchange.prompt, portion, decision.redactions)

@@ -11,7 +11,7 @@ from gateway.audit.queries import tail
 from gateway.cli import app
 from gateway.types import Scope
 from tests.contract.live import DONE, Gateway, call, connection, final, send_head, wait_until
-from tests.contract.surfaces import SURFACES, WEATHER, ask
+from tests.contract.surfaces import SURFACES, WEATHER, Turn, ask
 
 POLICY = """
 apiVersion: ostiary/v1
@@ -100,6 +100,19 @@ def test_an_approved_call_is_released_whole(gateway, surface):
     [last] = [entry for entry in answer.log if entry["type"] == "request.completed"]
     [human] = last["human"]
     assert (human["decision"], human["reviewer"]) == ("approved", decided.json()["decided_by"])
+
+
+def test_nobody_is_asked_again_about_a_call_of_the_history(gateway, surface):
+    reviewer = Reviewer(gateway)
+    answer, _ = held(gateway, surface, lambda: reviewer.decide(reviewer.next(), "approve"))
+    [(call_id, name, arguments)] = answer.calls
+    gateway.script(final("Fine."), DONE)
+    turns = [Turn("user", "Hello!"), Turn("call", arguments, call_id, name)]
+
+    after = ask(gateway, surface, [*turns, Turn("output", "ok", call_id, name)], tools=[WEATHER])
+
+    assert after.text == "Fine."
+    assert after.decisions == [("tool_call", "review", ("ask",))]
 
 
 def test_a_rejected_call_is_not_released(gateway, surface):

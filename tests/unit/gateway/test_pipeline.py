@@ -592,3 +592,17 @@ async def test_the_model_is_told_of_listed_functions_alone_if_the_policy_says_so
     await collect(house.ask(Prompt("m", (Message(Role.USER, "hi"),), offered), listed))
 
     assert [tool.name for tool in house.runner.asked.tools] == ["web"]
+
+
+@pytest.mark.parametrize(("action", "asked"), [(Action.REVIEW, True), (Action.BLOCK, False)])
+async def test_a_call_of_the_history_waits_for_nobody_and_may_be_blocked(action, asked):
+    call = Message(Role.ASSISTANT, "a bomb", Channel.COMMENTARY, "web", "c1")
+    history = (Message(Role.USER, "hi"), call, Message(Role.TOOL, "ok", tool="web", call_id="c1"))
+    house = House(final("Well."), DONE)
+
+    await collect(house.ask(Prompt("m", history), policy(rule(action, {Stage.TOOL_CALL}))))
+    unanswered = House(final("Well."), DONE)
+    await collect(unanswered.ask(Prompt("m", history[:2]), policy(rule(action, {Stage.TOOL_CALL}))))
+
+    assert (house.runner.asked is not None) is asked
+    assert unanswered.runner.asked is None  # it may not have been judged before
