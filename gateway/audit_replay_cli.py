@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_NAMES = {"strike": "strikes", "hold": "holds", "erasure": "erasures", "key": "keys"}
+_NAMES = {
+    "strike": "strikes",
+    "stop": "stops",
+    "hold": "holds",
+    "erasure": "erasures",
+    "key": "keys",
+}
 
 
 @app.command("replay")
@@ -34,8 +40,8 @@ def replay_log(
 ) -> None:
     """Fold the log, compare it with the tables, and name what is missing in it.
 
-    Folded are strikes, sanctions, holds, erasures and keys. With bundles there are no tables;
-    verify them first.
+    Folded are strikes, sanctions, stopped conversations, holds, erasures and keys. With
+    bundles there are no tables; verify them first.
     """
     with answered(), _counter() as progress:
         found = _of_bundles(bundles, progress) if bundles else _of_database(progress)

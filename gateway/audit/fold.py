@@ -1,6 +1,6 @@
 """What the log says the tables must hold, entry by entry; and what is missing in it. Pure.
 
-Strikes, holds, erasures and keys are changed in the transaction of the entry that says so.
+Strikes, stops, holds, erasures and keys change in the transaction of the entry that says so.
 So whoever takes the entries in log order comes to what the tables must say. On the way
 it is seen whether each request that was admitted ended once, and whether a replica's
 numbers have a gap.
@@ -177,6 +177,23 @@ class Fold:
     def _decision(self, thing: Thing) -> object:
         return self.state[thing]["decision"]
 
+    def _stopped(self, document: Mapping[str, Any]) -> None:
+        stop = document["stop"]
+        self.state["stop", stop["id"]] = {
+            "project": document["actor"]["project"],
+            "subject": document["actor"]["safety_identifier"] or "nobody",
+            "decision": stop["decision"],
+            "rule": stop["rule"],
+            "error_type": stop["error_type"],
+            "expires_at": stop["expires_at"],
+            "lifted": False,
+        }
+
+    def _lifted(self, document: Mapping[str, Any]) -> None:
+        stop = self.state.get(("stop", document["stop"]["id"]))
+        if stop is not None:
+            stop["lifted"] = True
+
     def _held(self, document: Mapping[str, Any]) -> None:
         self.state["hold", document["hold"]["id"]] = _end_user(document)
 
@@ -213,6 +230,8 @@ _FOLDED: dict[str, Callable[[Fold, Mapping[str, Any]], None]] = {
     "enforcement.struck": Fold._struck,
     "enforcement.sanctioned": Fold._sanctioned,
     "enforcement.reversed": Fold._reversed,
+    "conversation.stopped": Fold._stopped,
+    "conversation.lifted": Fold._lifted,
     "hold.added": Fold._held,
     "hold.released": Fold._released,
     "erasure.requested": Fold._erasing,

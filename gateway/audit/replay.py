@@ -35,7 +35,7 @@ class Disagreement:
     """The log and a table say two things.
 
     Attributes:
-        kind: `strike`, `sanction`, `hold`, `erasure` or `key`.
+        kind: `strike`, `sanction`, `stop`, `hold`, `erasure` or `key`.
         about: What it is about, as its table names it.
         log: What the log says; None for nothing.
         table: What the table says; None for nothing.
@@ -55,7 +55,7 @@ class Replayed:
         entries: How many entries were folded.
         whole: Whether they begin with the log's first.
         compared: Whether there were tables to compare with.
-        counts: How many strikes, holds, erasures and keys the log leads to.
+        counts: How many strikes, stops, holds, erasures and keys the log leads to.
         disagreements: Where the tables say something else.
         missing: What is not in the log and ought to be.
         open: Requests that have not ended and need not have.
@@ -104,7 +104,8 @@ async def replay(
             progress(fold.entries)
         tables = await _tables(connection)
         swept = await store.swept_replicas(connection)
-    found = [*differences(fold.state, tables), *sanctions(fold.state, tables, ladders, now)]
+    states = (_without_lapsed(state, as_text(now)) for state in (fold.state, tables))
+    found = [*differences(*states), *sanctions(fold.state, tables, ladders, now)]
     return _replayed(fold, swept, tuple(found), compared=True)
 
 
@@ -157,6 +158,13 @@ def sanctions(
     return found
 
 
+def _without_lapsed(state: dict[Thing, Row], now: str) -> dict[Thing, Row]:
+    """Return a state without stops that have expired: their rows may be gone, or still be there."""
+    return {
+        thing: row for thing, row in state.items() if thing[0] != "stop" or row["expires_at"] > now
+    }
+
+
 def _moments(state: dict[Thing, Row], tables: dict[Thing, Row]) -> dict[EndUser, list[datetime]]:
     """Return when the strikes that count were made; the table's word where the log has none."""
     found: dict[EndUser, list[datetime]] = {}
@@ -190,6 +198,16 @@ async def _tables(connection: AsyncConnection) -> dict[Thing, Row]:
                 "project": row["project"],
                 "subject": row["subject"] or "all",
             }
+    for row in await store.stops(connection):
+        state["stop", row["id"]] = {
+            "project": row["project"],
+            "subject": row["subject"] or "nobody",
+            "decision": row["decision_id"],
+            "rule": row["rule"],
+            "error_type": row["error_type"],
+            "expires_at": row["expires_at"],
+            "lifted": row["lifted_at"] is not None,
+        }
     for row in await store.keys(connection):
         state["key", row["prefix"]] = {
             "project": row["project"],
@@ -222,7 +240,7 @@ def _replayed(
 ) -> Replayed:
     missing = (*fold.missing, *fold.never_ended(swept))
     late = sum(each.kind == "never_ended" for each in missing)
-    counts = dict.fromkeys(("strike", "hold", "erasure", "key"), 0)
+    counts = dict.fromkeys(("strike", "stop", "hold", "erasure", "key"), 0)
     for kind, *_ in fold.state:
         counts[kind] += 1
     last = tuple(

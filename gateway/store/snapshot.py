@@ -62,6 +62,11 @@ async def strikes(connection: AsyncConnection) -> list[dict[str, Any]]:
     return await _rows(connection, tables.strikes)
 
 
+async def stops(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """Return the conversations that were stopped, but for some that have expired."""
+    return await _rows(connection, tables.conversation_stops)
+
+
 async def holds(connection: AsyncConnection) -> list[dict[str, Any]]:
     """Return what is held."""
     return await _rows(connection, tables.content_holds)

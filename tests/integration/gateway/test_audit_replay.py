@@ -13,17 +13,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uuid_utils import uuid7
 
-from gateway.audit import enforcement_records, erasure
+from gateway.audit import consequence_records, enforcement_records, erasure
+from gateway.audit.entry import row_apart
 from gateway.audit.export import Stretch, export
 from gateway.audit.heads import FileHeads
 from gateway.audit.ledger import Ledger
 from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.replay import replay, replay_bundles
+from gateway.conversation import Kind, Mark
 from gateway.enforcement import Enforcement
 from gateway.identity import Identity, NewKey
 from gateway.notes import new_key
+from gateway.stopping import lift
+from gateway.store import stops
 from gateway.store.session import Database
+from gateway.store.stops import Stop
 from gateway.types import Outcome, Scope
 from policies.circumstances import Circumstances
 from policies.ladder import Ladder, Sanction, Step
@@ -64,6 +69,16 @@ class World:
                 await self.enforcement.strike(exchange, rules, recorded.durable)
             exchange.outcome = outcome
 
+    async def stop(self, user):
+        exchange = self._new_exchange(circumstances=Circumstances(end_user=user), policy=GOVERNED)
+        id = f"stop_{uuid7().hex}"
+        until = self.moment + 30 * DAY
+        stop = Stop(id, "shop", exchange.id, "dec_1", "no-guns", "safety", user, self.moment, until)
+        entry = row_apart(consequence_records.stopped(exchange, stop, 1), "stopping")
+        mark = Mark(next(iter(Kind)), uuid7().bytes)
+        await stops.add(self.database, stop, [(mark, until)], entry)
+        return id
+
     async def reinstate(self, user):
         await self.enforcement.reinstate("shop", user, reason="appeal", actor="cli")
 
@@ -85,6 +100,9 @@ async def lived(world):
     await world.request(USERS[1], ("no-bombs",), Outcome.BLOCKED)
     await world.reinstate(USERS[1])
     await world.request(USERS[1])
+    await world.stop(USERS[0])
+    stopped = await world.stop(USERS[1])
+    assert await lift(world.database, stopped, reason="appeal", actor="cli")
     held = await erasure.add_hold(world.database, "shop", USERS[0], reason="case", actor="cli")
     await erasure.add_hold(world.database, "shop", None, reason="case", actor="cli")
     await erasure.release_hold(world.database, held.id, reason="closed", actor="cli")
@@ -101,7 +119,7 @@ async def test_the_log_leads_to_the_tables(world):
     found = await world.replayed()
 
     assert found.equal, found
-    assert found.counts == {"strike": 3, "hold": 1, "erasure": 0, "key": 2}
+    assert found.counts == {"strike": 3, "stop": 2, "hold": 1, "erasure": 0, "key": 2}
     assert (found.whole, found.compared, found.open) == (True, True, 0)
     assert [(each["subject"], each["to"]) for each in found.sanctions] == [(USERS[0], "suspend")]
 
@@ -114,6 +132,9 @@ async def test_the_log_leads_to_the_tables(world):
         ("UPDATE strikes SET reversed_at = '2026-07-01T00:00:00.000000Z'", {"strike", "sanction"}),
         ("UPDATE strikes SET struck_at = '2020-01-01T00:00:00.000000Z'", {"strike", "sanction"}),
         ("UPDATE strikes SET policy = 'milder' WHERE rule = 'no-poison'", {"strike"}),
+        ("DELETE FROM conversation_stops", {"stop"}),
+        ("UPDATE conversation_stops SET lifted_at = '2026-07-01'", {"stop"}),
+        ("UPDATE conversation_stops SET expires_at = '2099'", {"stop"}),
         ("DELETE FROM content_holds", {"hold"}),
         ("UPDATE content_holds SET subject = 'nobody'", {"hold"}),
         ("UPDATE api_keys SET revoked_at = NULL", {"key"}),
@@ -290,3 +311,13 @@ async def test_strikes_and_reversals_at_the_same_time_fold_to_what_the_tables_ho
     found = await world.replayed()
     assert found.equal, found
     assert found.counts["strike"] == 30
+
+
+async def test_a_stop_that_has_expired_may_be_gone_or_still_be_there(world, meddle):
+    await world.stop(USERS[0])
+    await world.stop(USERS[1])
+    await meddle("DELETE FROM conversation_stops WHERE subject = :who", who=USERS[0])
+    assert not (await world.replayed()).equal
+
+    world.moment += 31 * DAY
+    assert (await world.replayed()).equal
