@@ -331,3 +331,16 @@ def test_a_reply_may_take_its_time_beside_what_a_review_took(tmp_path):
         answer, _ = held(gateway, "chat", decide)
 
     assert len(answer.calls) == 1
+
+
+def test_a_person_decides_through_another_gateway_on_the_same_database(tmp_path):
+    with start(tmp_path) as one, start(tmp_path) as other:
+        one.script(call("get_weather", ARGUMENTS), DONE)
+        reviewer = Reviewer(other)
+
+        answer, decided = held(
+            one, "responses-stream", lambda: reviewer.decide(reviewer.next(), "approve")
+        )
+
+    assert decided.json()["state"] == "approved"
+    assert len(answer.calls) == 1

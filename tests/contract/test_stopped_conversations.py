@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from gateway.cli import app
 from gateway.types import Scope
-from tests.contract.live import DONE, call, final, thought
+from tests.contract.live import DONE, Gateway, call, final, thought, wait_until
 from tests.contract.surfaces import SURFACES, WEATHER, Turn, ask
 
 POLICY = """
@@ -37,8 +37,6 @@ ASKED = [
 
 @pytest.fixture(scope="module")
 def stopping_gateway(tmp_path_factory):
-    from tests.contract.live import Gateway
-
     home = tmp_path_factory.mktemp("stopping")
     file = home / "acme.yaml"
     file.write_text(POLICY)
@@ -335,3 +333,17 @@ def test_an_operator_lets_one_go_on_from_the_command_line(gateway, monkeypatch):
     assert (status, lifted["lifted_by"]) == (0, "cli:alice")
     assert run("lift", stop_id, "--reason", "again")[0] == 1
     assert run("show", stop_id)[0] == 0
+
+
+def test_another_gateway_on_the_same_database_refuses_it_within_a_second(gateway):
+    turns = about("another gateway")
+    policy, home = gateway.settings.policy, gateway.settings.home
+    with Gateway(home, policy=policy, classifiers=("patterns",)) as other:
+        other.script(*HELLO)
+        assert served(other, "chat", turns)
+        stop(gateway, "responses", turns)
+
+        def refuses():
+            return ask(other, "chat", turns).status == 403
+
+        wait_until(refuses)
