@@ -11,7 +11,9 @@ states the rule; in short:
   `turns`, whatever all of the model's turns were, for the same end user or key and a while;
   `replied`, every word up to the end of the model's turn, for the same end user or key: a
   conversation that was stopped after its reply had left;
-  `opening`, where the model had said nothing yet and the caller goes on all the same.
+  `opening`, where the model had said nothing yet and the caller goes on all the same;
+  `start`, the same with a reply in between that we did not give to this opening since, for a
+  while: what we did give is `cleared`.
 * An opening alone proves nothing: other conversations begin with the same words.
 
 Instructions, tools and sampling are not looked at, nor how text is spaced. A digest says
@@ -47,6 +49,8 @@ class Kind(StrEnum):
     REPLY = "reply"
     TURNS = "turns"
     OPENING = "opening"
+    START = "start"
+    CLEARED = "cleared"  # the one that proves that it is another conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,12 @@ class Evidence:
     Attributes:
         issued: Exchanges that the model's last turn before it has ids of.
         said: What was said up to there.
+        begun: Behind the first reply of all: the opening, and what it is with that reply.
     """
 
     issued: frozenset[str]
     said: tuple[Mark, ...]
+    begun: tuple[Mark, Mark] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +142,52 @@ def evidence(history: History, key: bytes, asker: str) -> list[Evidence]:
     found: list[Evidence] = []
     chain, issued = _Chain(), frozenset[str]()
     behind: tuple[Mark, ...] = ()  # what is known by the turn of the model just before
+    begun: tuple[Mark, Mark] | None = None
     for turn in _turns(history):
         if turn.of_model:
+            start = _start(chain, key, asker)
             chain.reply(turn)
             issued = turn.issued
             behind = tuple(_replied(chain, turn, key, asker))
+            after = _mark(Kind.CLEARED, key, asker, chain.exact)
+            begun = (start, after) if start else None
             continue
         chain.chars += turn.chars
         for place, said in enumerate(turn.said, 1):
             chain.hear(said)
             goes_on = place < len(turn.said)
             marks = tuple(_marks(chain, key, asker, goes_on=goes_on))
-            found.append(Evidence(issued, (*behind, *marks)))
-            behind = ()
+            found.append(Evidence(issued, (*behind, *marks), begun))
+            behind, begun = (), None
     return found
+
+
+def opening(history: History, key: bytes, asker: str) -> Mark | None:
+    """Return what an opening is known by; None if the model has spoken, or it is too short."""
+    turns = _turns(history)
+    if len(turns) != 1 or turns[0].of_model:
+        return None
+    return _start(_heard(turns), key, asker)
+
+
+def cleared(history: History, reply: Sequence[Message], key: bytes, asker: str) -> Mark:
+    """Return what an opening is known by together with the reply that we gave to it."""
+    chain = _heard(_turns(history))
+    chain.reply(_turn(reply, frozenset(), of_model=True))
+    return _mark(Kind.CLEARED, key, asker, chain.exact)
+
+
+def _heard(turns: Sequence[_Turn]) -> _Chain:
+    """Return the digests at the end of these turns."""
+    chain = _Chain()
+    for turn in turns:
+        if turn.of_model:
+            chain.reply(turn)
+        else:
+            chain.chars += turn.chars
+            for said in turn.said:
+                chain.hear(said)
+    return chain
 
 
 def marks_of_stop(
@@ -167,17 +205,12 @@ def marks_of_stop(
     turns = _turns(history)
     while turns and turns[-1].of_model:  # a reply that the caller had begun
         turns.pop()
-    chain, issued = _Chain(), frozenset[str]()
-    for turn in turns:
-        if turn.of_model:
-            chain.reply(turn)
-            issued = turn.issued
-        else:
-            chain.chars += turn.chars
-            for said in turn.said:
-                chain.hear(said)
+    chain = _heard(turns)
+    issued = next((turn.issued for turn in reversed(turns) if turn.of_model), frozenset())
     given = (Mark(Kind.ISSUED, issued_digest(each)) for each in sorted({*issued, exchange}))
     marks = tuple(_marks(chain, key, asker, goes_on=True))
+    if (start := _start(chain, key, asker)) is not None:
+        marks += (start,)
     answer = _turn(reply, frozenset(), of_model=True)
     if any(message.text for message in reply):
         chain.reply(answer)
@@ -216,6 +249,13 @@ def _marks(chain: _Chain, key: bytes, asker: str, *, goes_on: bool) -> Iterator[
         yield _mark(Kind.REPLY, key, "", chain.any_reply)
     if chain.chars >= LEAST_TURNS_CHARS:
         yield _mark(Kind.TURNS, key, asker, chain.any_replies)
+
+
+def _start(chain: _Chain, key: bytes, asker: str) -> Mark | None:
+    """Return the mark of an opening, if it is one and could not be the same by chance."""
+    if chain.replies or chain.chars < LEAST_TURNS_CHARS:
+        return None
+    return _mark(Kind.START, key, asker, chain.exact)
 
 
 def _replied(chain: _Chain, turn: _Turn, key: bytes, asker: str) -> Iterator[Mark]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gateway.conversation import History
+from gateway.conversation import History, Mark
 from gateway.keeping import Keeping
 from gateway.passages import Course
 from gateway.secrecy import Noted
@@ -44,6 +44,7 @@ class Exchange:
         usage: Token counts, once known.
         outcome: How it ended, once known.
         history: The prompt's messages as they came, and the ids that came with them.
+        reopens: The opening that it asks anew, if one like it was stopped before.
         stopped: By what the conversation was stopped, if it was.
         reason: A short reason code beside `outcome`: an error code, a rule id.
         noted: The secrets that the model is told.
@@ -67,6 +68,7 @@ class Exchange:
     struck: set[str] = field(default_factory=set)
     alerted: set[str] = field(default_factory=set)
     history: History = field(default_factory=History)
+    reopens: Mark | None = None
     stopped: Stopped | None = None
     reviewed: list[Reviewed] = field(default_factory=list)
     held_s: float = 0.0

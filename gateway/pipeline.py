@@ -174,9 +174,11 @@ class Pipeline:
         async with aclosing(self._passages(exchange)) as passages:
             async for item in passages:
                 if isinstance(item, Finish):
-                    exchange.usage, exchange.outcome = item.usage, Outcome.COMPLETED
                     if disclaimed := disclaimer(exchange, last):
                         yield _Judged(exchange.release(disclaimed), ())
+                    if self.follower is not None:
+                        await self.follower.completed(exchange)
+                    exchange.usage, exchange.outcome = item.usage, Outcome.COMPLETED
                     yield _Judged(item, ())
                 elif isinstance(item, Ahead):
                     yield _Judged(exchange.release(item.delta), ())

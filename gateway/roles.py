@@ -80,6 +80,14 @@ class Follower(Protocol):
         """
         ...
 
+    async def completed(self, exchange: Exchange) -> None:
+        """Hear that the reply is whole, before its end is told.
+
+        Raises:
+            GatewayError: If what has to be noted could not be.
+        """
+        ...
+
 
 class Reviewer(Protocol):
     """Who has people decide about tool calls."""

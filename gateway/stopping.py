@@ -22,9 +22,11 @@ from gateway.conversation import (
     History,
     Kind,
     Mark,
+    cleared,
     evidence,
     issued_digest,
     marks_of_stop,
+    opening,
     project_key,
     replied,
 )
@@ -40,7 +42,8 @@ from gateway.types import Principal, Stopped
 from policies.effects import stopping
 from policies.types import Decision
 
-TURNS_LAST = timedelta(hours=1)  # how long `turns` count: they are likely, and not sure
+# How long what is likely, and not sure, counts.
+TURNS_LAST, START_LASTS = timedelta(hours=1), timedelta(hours=12)
 _WRITER = "conversations"  # who the entries say they are by
 
 Matches = dict[bytes, tuple[Kind, Stop]]
@@ -71,8 +74,13 @@ class Stops:
             lambda project: store.any_in_force(self.database, project, self.now()), self.monotonic
         )
 
-    async def check(self, principal: Principal, subject: str | None, history: History) -> None:
+    async def check(
+        self, principal: Principal, subject: str | None, history: History
+    ) -> Mark | None:
         """Let a request pass that does not go on with a stopped conversation.
+
+        Returns:
+            The opening that it asks anew, if one like it was stopped; see `clear`.
 
         Raises:
             ConversationStopped: If it does.
@@ -80,17 +88,34 @@ class Stops:
         """
         project = principal.project
         if not await self._any.answer(project):
-            return
+            return None
         key, asker = project_key(self.secret, project), asker_of(principal, subject)
         places = evidence(history, key, asker)
         digests = {mark.digest for place in places for mark in place.said}
+        digests |= {mark.digest for place in places for mark in place.begun or ()}
         digests |= {issued_digest(each) for place in places for each in place.issued}
+        start = opening(history, key, asker)
+        digests |= {start.digest} if start else set()
         found = await store.matching(self.database, project, sorted(digests), self.now())
         if found and (stop := await self._stop_in(places, found, project)):
             stopped = Stopped(stop.id, stop.error_type)
             raise ConversationStopped(
                 STOPPED_MESSAGE, reason=stop.id, misalignment=misalignment(stopped)
             )
+        return start if start and start.digest in found else None
+
+    async def clear(self, exchange: Exchange) -> None:
+        """Note what was replied to an opening that was stopped before: that may go on.
+
+        Raises:
+            StoreUnavailable: If it could not be noted.
+        """
+        if exchange.reopens is not None:
+            project = exchange.principal.project
+            asker = asker_of(exchange.principal, exchange.circumstances.end_user)
+            reply = replied(exchange.released)
+            mark = cleared(exchange.history, reply, project_key(self.secret, project), asker)
+            await store.clear(self.database, project, exchange.reopens, mark)
 
     async def stop(
         self, exchange: Exchange, decision: Decision, recorded: Awaitable[object]
@@ -155,9 +180,9 @@ class Stops:
             asker_of(exchange.principal, stop.subject),
             replied(exchange.released),
         )
-        likely = min(stop.stopped_at + TURNS_LAST, stop.expires_at)
+        lasting = {Kind.TURNS: TURNS_LAST, Kind.START: START_LASTS}
         return [
-            (mark, likely if mark.kind is Kind.TURNS else stop.expires_at)
+            (mark, min(stop.stopped_at + lasting.get(mark.kind, self.lasting), stop.expires_at))
             for mark in dict.fromkeys(marks)
         ]
 
@@ -170,11 +195,19 @@ class Stops:
                 if (issued := found.get(issued_digest(each))) is not None:
                     return issued[1]
         for place in places:
-            alike = [found[mark.digest] for mark in place.said if mark.digest in found]
+            marks = [*place.said, *_begun(place, found)]
+            alike = [found[mark.digest] for mark in marks if mark.digest in found]
             # Ids of another exchange of ours say that this is another conversation.
             if alike and not await store.admitted(self.database, project, place.issued):
                 return min(alike, key=lambda pair: list(Kind).index(pair[0]))[1]
         return None
+
+
+def _begun(place: Evidence, found: Matches) -> tuple[Mark, ...]:
+    """Return the opening before a place, unless we gave it the reply that is between them."""
+    if place.begun is None or place.begun[1].digest in found:
+        return ()
+    return place.begun[:1]
 
 
 async def lift(database: Database, stop_id: str, *, reason: str, actor: str) -> Stop | None:

@@ -140,7 +140,9 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
     governed = _governed(request, services, endpoint, principal, call)
     standing = await admit_end_user(request, services, governed)
     history = History(call.prompt.messages, call.issued)
-    await services.consequences.stops.check(principal, governed.circumstances.end_user, history)
+    reopens = await services.consequences.stops.check(
+        principal, governed.circumstances.end_user, history
+    )
     quota = await services.limits.take(principal, _reservation(call))
     exchange = Exchange(
         id=request.scope["state"]["request_id"],
@@ -153,6 +155,7 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
         safety_identifier=call.safety_identifier,
         keeping=Keeping(wanted=governed.retain),
         history=history,
+        reopens=reopens,
         noted=Noted(services.canaries),
         circumstances=replace(governed.circumstances, strikes=standing.strikes),
     )

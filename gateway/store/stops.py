@@ -105,6 +105,36 @@ async def add(
         await connection.execute(insert(tables.conversation_marks), rows)
 
 
+async def clear(database: Database, project: str, start: Mark, cleared: Mark) -> None:
+    """Note that an opening, which a stop is known by, got this reply: that is another one.
+
+    It counts as long as the opening does, for each stop that has it.
+    """
+    same = select(_marks.stop_id, _marks.until).where(
+        _marks.project == project,
+        _marks.kind == start.kind.value,
+        _marks.digest == start.digest,
+    )
+    async with database.write() as connection:
+        known = select(_marks.stop_id).where(
+            _marks.kind == cleared.kind.value, _marks.digest == cleared.digest
+        )
+        there = set(await connection.scalars(known))
+        rows = [
+            {
+                "stop_id": stop_id,
+                "kind": cleared.kind.value,
+                "digest": cleared.digest,
+                "project": project,
+                "until": until,
+            }
+            for stop_id, until in await connection.execute(same)
+            if stop_id not in there
+        ]
+        if rows:
+            await connection.execute(insert(tables.conversation_marks), rows)
+
+
 async def any_in_force(database: Database, project: str, now: datetime) -> bool:
     """Return whether a project has any conversation that is stopped."""
     values = {"project": project, "now": as_text(now)}

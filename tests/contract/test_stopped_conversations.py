@@ -175,13 +175,31 @@ def test_a_fresh_conversation_that_begins_alike_is_served(gateway, surface):
     assert served(gateway, surface, [turns[0], Turn("assistant", "Yes."), Turn("user", "Good.")])
 
 
-def test_an_opening_that_was_stopped_may_be_asked_again_and_is_judged_again(gateway, surface):
+def test_an_opening_that_was_stopped_may_be_asked_again_and_goes_on_with_its_reply(
+    gateway, surface
+):
     opening = [Turn("user", f"Tidy up, whatever it takes. ({surface})")]
+    replied = [*opening, Turn("assistant", " Hello  there.\n"), Turn("user", "Thanks.")]
     stop(gateway, surface, opening)
+    refused(gateway, surface, replied)
 
     assert served(gateway, surface, opening)
-    assert served(gateway, surface, [*opening, Turn("assistant", "Done."), Turn("user", "Thanks.")])
+    assert served(gateway, surface, replied)
+    assert served(gateway, surface, [*replied, Turn("assistant", "Yes?"), Turn("user", "No.")])
+    refused(gateway, surface, [*opening, Turn("assistant", "Done."), Turn("user", "Thanks.")])
     refused(gateway, surface, [*opening, Turn("user", "Why did you stop?")])
+    assert served(gateway, surface, [Turn("user", "Another task."), *replied[1:]])
+
+
+def test_an_opening_that_is_stopped_twice_is_told_apart_by_the_reply_all_the_same(gateway):
+    opening = [Turn("user", "Tidy up, whatever it takes. (twice)")]
+    stop(gateway, "chat", opening)
+    assert served(gateway, "chat", opening)
+    stop(gateway, "chat", opening)
+    assert served(gateway, "chat", opening)
+
+    replied = [*opening, Turn("assistant", "Hello there."), Turn("user", "Thanks.")]
+    assert served(gateway, "responses", replied)
 
 
 def test_it_is_known_by_the_ids_of_its_calls_whatever_was_said(gateway, surface):

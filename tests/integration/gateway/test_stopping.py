@@ -11,10 +11,10 @@ from gateway.consequences import Consequences
 from gateway.conversation import History
 from gateway.egress import Egress
 from gateway.errors import AuditUnavailable, ConversationStopped, StoreUnavailable
-from gateway.stopping import TURNS_LAST, Stops
+from gateway.stopping import START_LASTS, TURNS_LAST, Stops
 from gateway.store import stops as store
 from gateway.webhooks import Webhooks
-from model_runner.types import Channel, Message, Role
+from model_runner.types import Channel, Delta, Message, Role
 from policies.circumstances import Circumstances
 from policies.types import Action, Decision, RuleOutcome, Stage
 
@@ -236,3 +236,37 @@ async def test_a_moderation_stops_nothing(stopped, database):
 
     assert exchange.stopped is None
     assert await store.listed(database, None) == []
+
+
+OPENING = (SAID[0],)
+ANSWER = Delta(Channel.FINAL, "It has 40 files.", 1)
+
+
+async def test_an_opening_is_known_behind_a_reply_but_for_one_that_it_got_since(
+    stops, elsewhere, stopped, new_exchange, today, clock
+):
+    stop = await stopped(OPENING)
+    assert await goes_on(stops, stop, SAID) == stop.stopped.id
+
+    again = new_exchange(history=History(OPENING))
+    again.reopens = await elsewhere.check(again.principal, None, again.history)
+    again.release(ANSWER)
+    await elsewhere.clear(again)
+    await elsewhere.clear(again)
+
+    assert await goes_on(stops, stop, SAID) is None
+    assert await goes_on(stops, stop, EDITED) == stop.stopped.id
+    assert await goes_on(stops, stop, EDITED, "ab" * 16) is None
+    today.moment += START_LASTS
+    clock.now += 1.0
+    assert await goes_on(stops, stop, EDITED) is None
+
+
+async def test_a_conversation_that_reopens_nothing_clears_nothing(stops, new_exchange, database):
+    exchange = new_exchange(history=History(OPENING))
+
+    assert await stops.check(exchange.principal, None, exchange.history) is None
+    await stops.clear(exchange)
+
+    async with database.read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM conversation_marks")) == 0

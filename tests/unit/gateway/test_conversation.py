@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from gateway.conversation import (
     History,
     Kind,
+    cleared,
     evidence,
     issued_digest,
     issued_ids,
     marks_of_stop,
+    opening,
     project_key,
     replied,
 )
@@ -124,6 +126,37 @@ def test_an_opening_is_known_where_the_caller_goes_on_without_a_reply():
 
 def test_what_branches_off_before_the_last_reply_is_another_conversation():
     assert known((ASKED, REPLY, user("Leave it.")), THREE_TURNS) == set()
+
+
+def begun(messages, stopped, asker="user-1"):
+    """Whether what was stopped in its first turn began as this did; and what it is cleared by."""
+    marks = set(marks_of_stop(History(tuple(stopped)), STOPPED, KEY, "user-1"))
+    places = evidence(History(tuple(messages)), KEY, asker)
+    pairs = [place.begun for place in places if place.begun]
+    return [(start in marks, mark) for start, mark in pairs]
+
+
+def test_a_conversation_that_was_stopped_in_its_first_turn_is_known_behind_any_reply():
+    [(known_, mark)] = begun((*TWO_TURNS, SECOND, LAST), OPENING)
+
+    assert known_
+    assert mark == cleared(History(OPENING), [REPLY], KEY, "user-1")
+    assert mark != cleared(History(OPENING), [SECOND], KEY, "user-1")
+    assert begun(TWO_TURNS, OPENING, asker="somebody else")[0][0] is False
+    assert begun(TWO_TURNS, TWO_TURNS)[0][0] is False
+    assert begun(OPENING, OPENING) == []
+
+
+def test_an_opening_too_short_to_be_told_from_chance_proves_nothing_behind_a_reply():
+    short = (user("Hi"),)
+
+    assert begun((*short, model("Hello."), user("Go on")), short) == []
+    assert opening(History(short), KEY, "user-1") is None
+
+
+def test_what_has_a_reply_is_no_opening():
+    assert opening(History(TWO_TURNS), KEY, "user-1") is None
+    assert opening(History(OPENING), KEY, "user-1").kind is Kind.START
 
 
 def test_another_project_has_other_marks():
