@@ -21,6 +21,7 @@ Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Period = Literal["conversation", "turn", "reply"]
 Pointer = Annotated[str, Field(pattern=r"^(/([^~/]|~0|~1)*)+$", max_length=400)]
 Expression = Annotated[str, Field(min_length=1, max_length=2000)]
+Like = Annotated[str, Field(min_length=1, max_length=500)]
 Number = Annotated[float, Field(strict=False, allow_inf_nan=False)]
 
 
@@ -106,7 +107,7 @@ class ArgumentEntry(Part):
     """The whole text is one that this expression (RE2) matches."""
     contains: Expression | None = None
     """The expression (RE2) matches somewhere in the text."""
-    like: Patterns | None = None
+    like: Annotated[list[Like], Field(min_length=1, max_length=200)] | None = None
     """The text is one of these; `*` stands for any characters."""
     at_least: Number | None = None
     """It is a number, and no smaller."""

@@ -72,7 +72,10 @@ class ArgumentTest:
             return None
         return (
             (self.matches is None or compiled(self.matches).fullmatch(text) is not None)
-            and (self.contains is None or compiled(self.contains).search(text) is not None)
+            and (
+                self.contains is None
+                or compiled(self.contains, lines=True).search(text) is not None
+            )
             and (self.like is None or any(_like(each).fullmatch(text) for each in self.like))
         )
 
@@ -106,11 +109,21 @@ def well_formed(arguments: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def compiled(expression: str) -> Any:  # noqa: ANN401 - re2 ships no types
-    """Return a compiled expression; a dot is for line breaks too. Raises `BadExpression`."""
+def compiled(expression: str, *, lines: bool = False) -> Any:  # noqa: ANN401 - re2 ships no types
+    """Return a compiled expression.
+
+    Args:
+        expression: RE2.
+        lines: Whether a dot is for line breaks too. It is where something is looked for, so
+            that a line break hides nothing; not where all of a text is to be as it should, so
+            that nothing follows in a second line.
+
+    Raises:
+        BadExpression: If it is none.
+    """
     options = re2.Options()
     options.log_errors = False
-    options.dot_nl = True
+    options.dot_nl = lines
     try:
         return re2.compile(expression, options)
     except re2.error as error:

@@ -1,5 +1,7 @@
 """What `tools`, `flows` and `limits` come to, by the inline tests of a file that uses them all."""
 
+import json
+
 import pytest
 
 from classifiers.types import Assessment, Passage, Source
@@ -165,6 +167,7 @@ def test_calls_of_the_history_were_judged_when_they_were_made():
         ("shell", '{"command": "sudo rm -rf x"}', Action.BLOCK),
         ("shell", '{"command": "ls\\nrm x"}', Action.BLOCK),
         ("shell", '{"command": "ls"}', Action.FLAG),
+        ("send_mail", '{"to": ["eve@evil.example\\n@acme.example"], "count": 1}', Action.REVIEW),
         ("shell", '{"command": ["rm", "x"]}', Action.BLOCK),
         ("shell", '{"command": "ls", "command": "rm x"}', Action.BLOCK),
         ("shell", '{"command": "ls", "comm\\u0061nd": "rm x"}', Action.BLOCK),
@@ -178,6 +181,28 @@ def test_calls_of_the_history_were_judged_when_they_were_made():
 )
 def test_a_list_says_which_calls_may_be_made_with_which_arguments(tool, arguments, action):
     assert decide(TOOLS, called(tool, arguments)).action is action
+
+
+@pytest.mark.parametrize(
+    ("test", "command", "fits"),
+    [
+        ("{matches: 'ls .*'}", "ls -l", True),
+        ("{matches: 'ls .*'}", "ls -l\nrm x", False),
+        ("{matches: ls}", "ls -l", False),
+        ("{contains: 'rm.*-rf'}", "rm \\\n -rf x", True),
+        ("{contains: '^ls'}", "ls; rm", True),
+        ("{like: ['ls *']}", "ls x\nrm y", False),
+        ("{like: ['a.c']}", "abc", False),
+    ],
+)
+def test_a_pattern_for_the_whole_text_ends_at_the_line_and_one_for_a_part_does_not(
+    test, command, fits
+):
+    text = TOOLS.replace("{contains: '\\brm\\b'}", test)
+
+    decision = decide(text, called("shell", json.dumps({"command": command})))
+
+    assert decision.action is (Action.BLOCK if fits else Action.FLAG)
 
 
 @pytest.mark.parametrize(
