@@ -37,6 +37,7 @@ from gateway.api.services import Services
 from gateway.audit.expiry import Expiry
 from gateway.audit.heads import open_heads
 from gateway.audit.ledger import Ledger
+from gateway.audit.log_index import LogIndex
 from gateway.audit.log_key import open_log_keys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.spool import Spool
@@ -211,6 +212,9 @@ async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitS
     sweeper = Sweeper(ledger)
     await sweeper.start()
     stack.push_async_callback(sweeper.aclose)
+    index = LogIndex(database)
+    index.start()
+    stack.push_async_callback(index.aclose)
     return ledger
 
 

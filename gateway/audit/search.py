@@ -14,11 +14,13 @@ import orjson
 
 from gateway.errors import BadRequest
 from gateway.store import search as store
+from gateway.store.log_index import LONGEST_TERM
 from gateway.store.search import Narrowed
 from gateway.store.session import Database
 
 _TOGETHER = 500  # entries read at once
 Document = Mapping[str, Any]
+RULE, CATEGORY, ACTION, TYPE = "rule", "category", "action", "type"  # kinds of terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,19 @@ class Criteria:
             self.since,
             self.before,
             tuple(_json(values[0]) for values in exact if len(values) == 1),
+            self._terms(),
+        )
+
+    def _terms(self) -> tuple[tuple[str, ...], ...]:
+        """Return what the log's index has of it."""
+        fields = (
+            (RULE, self.rules),
+            (CATEGORY, self.categories),
+            (ACTION, self.actions),
+            (TYPE, self.types),
+        )
+        return tuple(
+            tuple(term(kind, value) for value in values) for kind, values in fields if values
         )
 
     def match(self, entry: Document) -> bool:
@@ -90,8 +105,8 @@ class Criteria:
                 (self.requests, [request.get("id")]),
                 (self.stages, [decision.get("stage")]),
                 (self.actions, [decision.get("action")]),
-                (self.rules, _rules(entry)),
-                (self.categories, _categories(entry)),
+                (self.rules, rules_of(entry)),
+                (self.categories, categories_of(entry)),
                 (self.end_users, end_users(entry)),
                 (self.actors, [actor(entry)]),
                 (self.resources, resources(entry)),
@@ -148,6 +163,12 @@ async def find(database: Database, criteria: Criteria, page: Page) -> Found:
     return Found(wanted[::-1] if newer else wanted, len(found) > page.limit)
 
 
+def term(kind: str, value: str) -> str:
+    """Return what the index has of a value; who finds an entry by it compares the value."""
+    text = value.encode("utf-8", "replace").decode().replace("\0", " ")
+    return f"{kind}:{text}"[:LONGEST_TERM]
+
+
 def actor(entry: Document) -> str | None:
     """Return who did it: a key id, or `cli` and who used it."""
     key = (entry.get("actor") or {}).get("key")
@@ -181,12 +202,14 @@ async def _cursor(database: Database, page: Page) -> int | None:
     return seq
 
 
-def _rules(entry: Document) -> Iterator[str]:
+def rules_of(entry: Document) -> Iterator[str]:
+    """Yield the rules that matched."""
     for rule in entry.get("rules", ()):
         yield rule["id"]
 
 
-def _categories(entry: Document) -> Iterator[str]:
+def categories_of(entry: Document) -> Iterator[str]:
+    """Yield the categories that scored, or that rules which matched are about."""
     for rule in entry.get("rules", ()):
         yield rule["category"]
     for score in entry.get("scores", ()):

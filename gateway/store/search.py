@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, TextClause, bindparam, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store import log_index
 from gateway.store.entries import StoredEntry
 from gateway.store.session import Database
 from gateway.store.tables import ADMINISTRATIVE, audit_entries
+
+_BLOCKS = 32  # that are looked through at once
 
 
 class Narrowed(NamedTuple):
@@ -23,6 +27,7 @@ class Narrowed(NamedTuple):
         since: Recorded at this moment or later, or None.
         before: Recorded earlier than this moment, or None.
         holding: Byte strings that all occur in its canonical bytes.
+        terms: Groups of terms as the index has them; of each group one is in the entry.
     """
 
     administrative: bool = False
@@ -32,6 +37,15 @@ class Narrowed(NamedTuple):
     since: str | None = None
     before: str | None = None
     holding: tuple[bytes, ...] = ()
+    terms: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def look(self) -> log_index.Look | None:
+        """What the index can tell of it, None if that is nothing."""
+        if self.administrative or self.request_id is not None:
+            return None  # they have indexes of their own
+        look = log_index.Look(self.terms, self.since, self.before)
+        return look if any(look) else None
 
 
 async def entries(
@@ -46,13 +60,67 @@ async def entries(
         newer: Whether to go from old to new.
         limit: At most so many.
     """
-    columns = audit_entries.c
-    query = select(columns.seq, columns.body).where(*_conditions(database, narrowed)).limit(limit)
-    if cursor is not None:
-        query = query.where(columns.seq > cursor if newer else columns.seq < cursor)
-    query = query.order_by(columns.seq if newer else columns.seq.desc())
     async with database.read() as connection:
-        return [StoredEntry(*row) for row in await connection.execute(query)]
+        wanted = _Wanted(connection, _conditions(database, narrowed), newer, limit)
+        look = narrowed.look
+        if look is None:
+            return await wanted.read(cursor)
+        upto = await log_index.reached(connection)
+        beyond = audit_entries.c.seq > upto
+        if newer:
+            await wanted.look_up(look, cursor, upto)
+            return await wanted.read(cursor, beyond)
+        await wanted.read(cursor, beyond)
+        return await wanted.look_up(look, cursor, upto)
+
+
+class _Wanted:
+    """Reads entries part by part, in the way it goes, until there are enough."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        conditions: Sequence[ColumnElement[bool] | TextClause],
+        newer: bool,
+        limit: int,
+    ):
+        self._connection = connection
+        self._newer = newer
+        self._limit = limit
+        seq = audit_entries.c.seq
+        query = select(seq, audit_entries.c.body).where(*conditions)
+        self._query = query.order_by(seq if newer else seq.desc())
+        self.rows: list[StoredEntry] = []
+
+    async def read(self, cursor: int | None, *parts: ColumnElement[bool]) -> list[StoredEntry]:
+        """Read a part of the log; return what there is so far."""
+        seq, query = audit_entries.c.seq, self._query.where(*parts)
+        if cursor is not None:
+            query = query.where(seq > cursor if self._newer else seq < cursor)
+        if len(self.rows) < self._limit:
+            query = query.limit(self._limit - len(self.rows))
+            found = await self._connection.execute(query)
+            self.rows += [StoredEntry(*row) for row in found]
+        return self.rows
+
+    async def look_up(
+        self, look: log_index.Look, cursor: int | None, upto: int
+    ) -> list[StoredEntry]:
+        """Read the blocks that the index names, up to a number; return what there is so far."""
+        if self._newer:
+            at, step = (cursor or 0) // log_index.BLOCK, 1
+        else:
+            at, step = (upto if cursor is None else min(cursor, upto)) // log_index.BLOCK, -1
+        covered = audit_entries.c.seq <= upto
+        while len(self.rows) < self._limit:
+            some = await log_index.blocks(
+                self._connection, look, at, newer=self._newer, limit=_BLOCKS
+            )
+            if not some:
+                break
+            await self.read(cursor, covered, log_index.within(some))
+            at = some[-1] + step
+        return self.rows
 
 
 async def seq_of(database: Database, entry_id: str) -> int | None:

@@ -114,6 +114,28 @@ audit_witnessed = Table(
     Column("note", LargeBinary(), nullable=False),  # the checkpoint with the cosignature
 )
 
+# An index of the log by blocks of its numbers, `gateway.store.log_index`. What stands here can
+# be found in the log again: it may be emptied, is filled anew, and proves nothing.
+log_indexed = Table(
+    "log_indexed",
+    metadata,
+    Column("id", Integer(), primary_key=True, autoincrement=False),  # 1: there is one row
+    Column("seq", BigInteger(), nullable=False),  # entries up to this number are in the index
+)
+log_blocks = Table(
+    "log_blocks",
+    metadata,
+    Column("block", BigInteger(), primary_key=True, autoincrement=False),
+    Column("first_at", _MOMENT, nullable=False),  # the earliest time of an entry in it
+    Column("last_at", _MOMENT, nullable=False),
+)
+log_terms = Table(
+    "log_terms",
+    metadata,
+    Column("term", String(200), primary_key=True),  # as in `rule:no-weapons`
+    Column("block", BigInteger(), primary_key=True, autoincrement=False),  # it is in an entry there
+)
+
 # Moments here are Unix seconds by the database's clock, which all replicas share.
 replicas = Table(
     "replicas",

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from sqlalchemy import func, insert, select, text, tuple_, update
+from sqlalchemy import insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.store import log_index
 from gateway.store.tables import audit_entries, audit_tiles, audit_trees
 
 # Keys of PostgreSQL advisory locks stand in `gateway.store.session`: 1 and 2 of "osti".
@@ -217,13 +218,8 @@ async def recorded_between(
         since: Recorded at this moment or later; moments as in `gateway.store.times`.
         until: Recorded before this moment.
     """
-    columns = audit_entries.c
-    query = select(func.min(columns.seq), func.max(columns.seq)).where(
-        columns.seq >= tree.first_seq, columns.seq <= tree.last_seq
-    )
-    if since is not None:
-        query = query.where(columns.recorded_at >= since)
-    if until is not None:
-        query = query.where(columns.recorded_at < until)
-    first, last = (await connection.execute(query)).one()
-    return None if first is None else (first, last)
+    look = log_index.Look(since=since, before=until)
+    span = (tree.first_seq, tree.last_seq)
+    first = await log_index.edge(connection, look, *span, newest=False)
+    last = await log_index.edge(connection, look, *span, newest=True)
+    return None if first is None or last is None else (first, last)

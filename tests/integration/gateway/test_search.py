@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from gateway.audit import records
 from gateway.audit.entry import Entry, row_apart
+from gateway.audit.log_index import LogIndex
 from gateway.audit.search import Criteria, Page, find
 from gateway.errors import BadRequest
 from gateway.store import entries
@@ -38,11 +39,16 @@ LOG = [
 ]
 
 
-@pytest.fixture
-async def stored(database):
-    async with database.write() as connection:
-        for entry in LOG:
-            await entries.append(connection, row_apart(entry, "test"))
+@pytest.fixture(params=["not indexed", "half indexed", "indexed"])
+async def stored(request, database):
+    """The log; what is found is the same, however far the index has got."""
+    index, half = LogIndex(database), len(LOG) // 2
+    for part in (LOG[:half], LOG[half:]):
+        async with database.write() as connection:
+            for entry in part:
+                await entries.append(connection, row_apart(entry, "test"))
+        if request.param == "indexed" or (request.param == "half indexed" and part == LOG[:half]):
+            await index.turn()
     return database
 
 
