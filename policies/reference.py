@@ -103,7 +103,8 @@ _FIELDS = {
 _TRAJECTORY = """\
 In the history that was sent again and in the reply so far. In a rule whose condition looks at
 `call`, only calls that the model makes now are judged: those of the history were judged when
-they were made.
+they were made. Results and calls of the history get their scores at stages `tool_result` and
+`tool_call`, in this order; before that all of them are unknown.
 """
 
 
