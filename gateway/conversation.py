@@ -5,7 +5,8 @@ leaves marks, and a request that carries one of them goes on with it. docs/conse
 states the rule; in short:
 
 * Ids that the gateway gave out (of items and calls, and inside sealed thoughts) decide where
-  the last turn of the model has any.
+  the last turn of the model has any; where only earlier turns have some, and none of them is
+  of the stopped conversation, it is another one.
 * Otherwise what was said does, as keyed digests at the end of each message of the caller:
   `prefix`, every word up to there; `reply`, the same whatever the model's last turn was;
   `turns`, whatever all of the model's turns were, for the same end user or key and a while;
@@ -44,6 +45,7 @@ class Kind(StrEnum):
     """What a mark was made of; the strongest first."""
 
     ISSUED = "issued"
+    EARLIER = "earlier"  # an id of a turn before the last; proves nothing by itself
     PREFIX = "prefix"
     REPLIED = "replied"
     REPLY = "reply"
@@ -80,11 +82,13 @@ class Evidence:
 
     Attributes:
         issued: Exchanges that the model's last turn before it has ids of.
+        earlier: Those that the turns before that one have.
         said: What was said up to there.
         begun: Behind the first reply of all: the opening, and what it is with that reply.
     """
 
     issued: frozenset[str]
+    earlier: frozenset[str]
     said: tuple[Mark, ...]
     begun: tuple[Mark, Mark] | None = None
 
@@ -140,14 +144,14 @@ def evidence(history: History, key: bytes, asker: str) -> list[Evidence]:
         asker: The end user's pseudonym, or what stands for the key.
     """
     found: list[Evidence] = []
-    chain, issued = _Chain(), frozenset[str]()
+    chain, issued, earlier = _Chain(), frozenset[str](), frozenset[str]()
     behind: tuple[Mark, ...] = ()  # what is known by the turn of the model just before
     begun: tuple[Mark, Mark] | None = None
     for turn in _turns(history):
         if turn.of_model:
             start = _start(chain, key, asker)
             chain.reply(turn)
-            issued = turn.issued
+            earlier, issued = earlier | issued, turn.issued
             behind = tuple(_replied(chain, turn, key, asker))
             after = _mark(Kind.CLEARED, key, asker, chain.exact)
             begun = (start, after) if start else None
@@ -157,7 +161,7 @@ def evidence(history: History, key: bytes, asker: str) -> list[Evidence]:
             chain.hear(said)
             goes_on = place < len(turn.said)
             marks = tuple(_marks(chain, key, asker, goes_on=goes_on))
-            found.append(Evidence(issued, (*behind, *marks), begun))
+            found.append(Evidence(issued, earlier, (*behind, *marks), begun))
             behind, begun = (), None
     return found
 
@@ -207,7 +211,9 @@ def marks_of_stop(
         turns.pop()
     chain = _heard(turns)
     issued = next((turn.issued for turn in reversed(turns) if turn.of_model), frozenset())
-    given = (Mark(Kind.ISSUED, issued_digest(each)) for each in sorted({*issued, exchange}))
+    earlier = frozenset(each for turn in turns for each in turn.issued) - issued
+    given = [Mark(Kind.ISSUED, issued_digest(each)) for each in sorted({*issued, exchange})]
+    given += [Mark(Kind.EARLIER, earlier_digest(each)) for each in sorted(earlier)]
     marks = tuple(_marks(chain, key, asker, goes_on=True))
     if (start := _start(chain, key, asker)) is not None:
         marks += (start,)
@@ -231,6 +237,11 @@ def replied(released: Sequence[Delta]) -> list[Message]:
 def issued_digest(exchange: str) -> bytes:
     """Return what an exchange's id is looked up by."""
     return hashlib.sha256(exchange.encode()).digest()
+
+
+def earlier_digest(exchange: str) -> bytes:
+    """Return what an exchange of an earlier turn is looked up by."""
+    return hashlib.sha256(b"earlier\0" + exchange.encode()).digest()
 
 
 def project_key(secret: bytes, project: str) -> bytes:

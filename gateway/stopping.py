@@ -23,6 +23,7 @@ from gateway.conversation import (
     Kind,
     Mark,
     cleared,
+    earlier_digest,
     evidence,
     issued_digest,
     marks_of_stop,
@@ -93,7 +94,8 @@ class Stops:
         places = evidence(history, key, asker)
         digests = {mark.digest for place in places for mark in place.said}
         digests |= {mark.digest for place in places for mark in place.begun or ()}
-        digests |= {issued_digest(each) for place in places for each in place.issued}
+        for each in {each for place in places for each in place.issued}:
+            digests |= {issued_digest(each), earlier_digest(each)}
         start = opening(history, key, asker)
         digests |= {start.digest} if start else set()
         found = await store.matching(self.database, project, sorted(digests), self.now())
@@ -197,10 +199,19 @@ class Stops:
         for place in places:
             marks = [*place.said, *_begun(place, found)]
             alike = [found[mark.digest] for mark in marks if mark.digest in found]
-            # Ids of another exchange of ours say that this is another conversation.
-            if alike and not await store.admitted(self.database, project, place.issued):
+            if alike and not await self._is_other(place, found, project):
                 return min(alike, key=lambda pair: list(Kind).index(pair[0]))[1]
         return None
+
+    async def _is_other(self, place: Evidence, found: Matches, project: str) -> bool:
+        """Return whether ids of ours say that what looks alike is another conversation."""
+        if await store.admitted(self.database, project, place.issued):
+            return True
+        if any(
+            issued_digest(each) in found or earlier_digest(each) in found for each in place.earlier
+        ):
+            return False
+        return bool(await store.admitted(self.database, project, place.earlier))
 
 
 def _begun(place: Evidence, found: Matches) -> tuple[Mark, ...]:

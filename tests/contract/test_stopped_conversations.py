@@ -232,11 +232,15 @@ def test_another_run_that_said_the_same_is_another_conversation_by_its_ids(gatew
             Turn("output", "Rain in Oslo, all of the day.", call_id, "get_weather"),
         ]
 
-    one, other = run(), run()
+    one, other, third = run(), run(), run()
     stop(gateway, surface, one)
 
     refused(gateway, surface, one)
     assert served(gateway, surface, other)
+    behind = [Turn("assistant", "It rains."), Turn("user", "And tomorrow?")]
+    stop(gateway, surface, [*other, *behind])
+    refused(gateway, surface, [*other, *behind])
+    assert served(gateway, surface, [*third, *behind])
     made_up = [
         Turn(each.role, each.text, each.id and "call_" + "a" * 36, each.tool) for each in one
     ]

@@ -8,6 +8,7 @@ from gateway.conversation import (
     History,
     Kind,
     cleared,
+    earlier_digest,
     evidence,
     issued_digest,
     issued_ids,
@@ -176,6 +177,7 @@ def test_a_stop_is_known_by_its_own_ids_and_those_of_the_last_reply():
         issued_digest(STOPPED),
         issued_digest(EARLIER),
     }
+    assert {mark.digest for mark in marks if mark.kind is Kind.EARLIER} == {earlier_digest(OTHER)}
 
 
 def test_each_place_has_the_ids_of_the_reply_before_it():
@@ -184,6 +186,7 @@ def test_each_place_has_the_ids_of_the_reply_before_it():
     places = evidence(history, KEY, "user-1")
 
     assert [place.issued for place in places] == [set(), {OTHER}, {EARLIER}]
+    assert [place.earlier for place in places] == [set(), set(), {OTHER}]
 
 
 def test_ids_that_the_gateway_gives_out_are_known():
