@@ -126,7 +126,7 @@ async def open_services(
         database = Database(settings.resolved_database_url)
         stack.push_async_callback(database.aclose)
         await database.migrate()
-        log_tree = _open_log_tree(settings, database, stack)
+        log_tree, witnesses = _open_log_tree(settings, database, stack)
         ledger = await _open_ledger(settings, database, stack)
         await log_tree.start()
         model = runner if runner is not None else await asyncio.to_thread(open_runner, settings)
@@ -142,7 +142,7 @@ async def open_services(
             database=database,
             ledger=ledger,
             log_tree=log_tree,
-            witnesses=_open_witnesses(settings, database, stack),
+            witnesses=witnesses,
             identity=_open_identity(settings, database),
             limits=_open_limits(settings, stack),
             enforcement=enforcement,
@@ -183,25 +183,23 @@ def open_runner(settings: Settings) -> Runner:
     return load_local(settings.model, cache)
 
 
-def _open_log_tree(settings: Settings, database: Database, stack: AsyncExitStack) -> LogTree:
+def _open_log_tree(
+    settings: Settings, database: Database, stack: AsyncExitStack
+) -> tuple[LogTree, Witnesses]:
     """Return the log's tree, which is closed after the ledger: that writes to the last."""
     keys = open_log_keys(settings)
+    witnesses = Witnesses(database, [parse_place(each) for each in settings.witnesses])
+    stack.push_async_callback(witnesses.aclose)
     log_tree = LogTree(database, keys, open_heads(settings.resolved_head_keeper, settings.home))
     stack.push_async_callback(log_tree.aclose)
-    return log_tree
+    witnesses.start()
+    return log_tree, witnesses
 
 
 def _open_limits(settings: Settings, stack: AsyncExitStack) -> Limits:
     limits = open_limits(settings.redis_url)
     stack.push_async_callback(limits.aclose)
     return limits
-
-
-def _open_witnesses(settings: Settings, database: Database, stack: AsyncExitStack) -> Witnesses:
-    witnesses = Witnesses(database, [parse_place(each) for each in settings.witnesses])
-    witnesses.start()
-    stack.push_async_callback(witnesses.aclose)
-    return witnesses
 
 
 async def _open_ledger(settings: Settings, database: Database, stack: AsyncExitStack) -> Ledger:

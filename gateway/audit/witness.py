@@ -7,11 +7,7 @@ would have to show the witness both, and the second is refused.
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import os
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +23,7 @@ from gateway.audit.heads import FileHeads
 from gateway.audit.merkle import EMPTY_ROOT, ProofError, check_consistency
 from gateway.audit.succession import Keyring, Succession
 from gateway.notes import Note, NoteError, SigningKey, VerifierKey, parse_note
+from gateway.store.turns import turn_at
 
 _MOST_HASHES = 63
 
@@ -152,7 +149,7 @@ class Witness:
         checkpoint = self._read(request.note)
         if request.old > checkpoint.size:
             raise WitnessError(f"a log of {checkpoint.size} entries does not hold {request.old}")
-        async with _alone(self._directory):
+        async with turn_at(self._directory / ".turn"):
             seen = await self._last(checkpoint.origin)
             if request.old != seen.size:
                 raise Outdated(seen.size)
@@ -181,20 +178,3 @@ class Witness:
         if note is None:
             return Checkpoint(origin, 0, EMPTY_ROOT)
         return self._logs.read(note)
-
-
-@asynccontextmanager
-async def _alone(directory: Path) -> AsyncGenerator[None]:
-    """Keep everybody else who uses a witness's directory waiting."""
-    descriptor = await asyncio.to_thread(_locked, directory)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(directory: Path) -> int:
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(directory / ".turn", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
-import os
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.store.entries import StoredEntry
 from gateway.store.session import Database, storage_errors
 from gateway.store.tables import ADMINISTRATIVE, audit_entries
+from gateway.store.turns import turn_at
 
 _SIGNING_LOCK = 0x6F737469_0005  # of PostgreSQL; its kin stand in `gateway.store.session`
 
@@ -46,15 +44,8 @@ async def signing_turn(database: Database) -> AsyncGenerator[None]:
             )
             yield
         return
-    with storage_errors():
-        descriptor = await asyncio.to_thread(_locked, f"{database.path}-signing")
-    try:
+    beside = database.path.with_name(f"{database.path.name}-signing")
+    async with AsyncExitStack() as stack:
+        with storage_errors():
+            await stack.enter_async_context(turn_at(beside))
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(path: str) -> int:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
