@@ -23,7 +23,6 @@ from gateway.store.session import Database
 PAUSE_S = 5.0
 _BATCH = 2000  # entries in one transaction
 _BATCHES = 10  # before others get their turn
-_DECISION = "decision.recorded"
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +66,7 @@ class LogIndex:
     async def _batch(self) -> int:
         async with self.database.read() as connection:
             old = await store.reached(connection)
-            entries = await store.unindexed(connection, old, _DECISION, _BATCH)
+            entries = await store.unindexed(connection, old, _BATCH)
         if not entries:
             return 0
         times, terms = _said(entries)
@@ -94,11 +93,11 @@ def _said(entries: list[Unindexed]) -> tuple[dict[int, Times], set[tuple[str, in
         times[block] = (min(first, at), max(last, at))
         terms.add((term(TYPE, entry.type), block))
         if entry.body is not None:
-            terms.update((each, block) for each in _of_decision(entry.body))
+            terms.update((each, block) for each in _named_in(entry.body))
     return times, terms
 
 
-def _of_decision(body: bytes) -> set[str]:
+def _named_in(body: bytes) -> set[str]:
     try:
         entry = orjson.loads(body)
         action = (entry.get("decision") or {}).get("action")

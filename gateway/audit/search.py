@@ -203,17 +203,16 @@ async def _cursor(database: Database, page: Page) -> int | None:
 
 
 def rules_of(entry: Document) -> Iterator[str]:
-    """Yield the rules that matched."""
+    """Yield the rules that matched, or that an entry names."""
     for rule in entry.get("rules", ()):
-        yield rule["id"]
+        yield rule["id"] if isinstance(rule, dict) else rule
 
 
 def categories_of(entry: Document) -> Iterator[str]:
     """Yield the categories that scored, or that rules which matched are about."""
-    for rule in entry.get("rules", ()):
-        yield rule["category"]
-    for score in entry.get("scores", ()):
-        yield score["category"]
+    for each in (*entry.get("rules", ()), *entry.get("scores", ())):
+        if isinstance(each, dict):
+            yield each["category"]
 
 
 def _json(value: str) -> bytes:

@@ -18,13 +18,25 @@ from gateway.store.tables import audit_entries, log_blocks, log_indexed, log_ter
 BLOCK = 256  # numbers of the log; how many there are in a block at most
 LONGEST_TERM = 200  # code points; of a longer one these, and who finds it compares the rest
 
+# Types of which there are many, and which name no rules: they need not be read.
+_WITHOUT_TERMS = (
+    "request.admitted",
+    "request.denied",
+    "stream.started",
+    "request.completed",
+    "request.blocked",
+    "request.aborted",
+    "request.client_disconnected",
+    "request.error",
+    "request.lost",
+)
 _TOGETHER = 32  # blocks that are looked through at once
 
 Times = tuple[str, str]
 
 
 class Unindexed(NamedTuple):
-    """An entry that is to be indexed; `body` only where its terms stand in there."""
+    """An entry that is to be indexed; `body` only where terms may stand in there."""
 
     seq: int
     type: str
@@ -37,16 +49,14 @@ async def reached(connection: AsyncConnection) -> int:
     return int(await connection.scalar(select(log_indexed.c.seq)) or 0)
 
 
-async def unindexed(
-    connection: AsyncConnection, after: int, with_body: str, limit: int
-) -> list[Unindexed]:
-    """Return up to `limit` entries after a number, with the bodies of those of one type.
+async def unindexed(connection: AsyncConnection, after: int, limit: int) -> list[Unindexed]:
+    """Return up to `limit` entries after a number, without the bodies that hold no terms.
 
     INVARIANT: who inserts holds the sequence lock until the commit, so an entry that is not
     seen here has a greater number than all that are.
     """
     columns = audit_entries.c
-    body = case((columns.type == with_body, columns.body), else_=null())
+    body = case((columns.type.in_(_WITHOUT_TERMS), null()), else_=columns.body)
     query = select(columns.seq, columns.type, columns.recorded_at, body)
     query = query.where(columns.seq > after).order_by(columns.seq).limit(limit)
     return [Unindexed(*row) for row in (await connection.execute(query)).all()]

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.audit.formats.types import Record, categories, part
 from gateway.audit.projection import project_of
+from gateway.audit.search import rules_of
 
 MAPPING = 1
 
@@ -56,7 +57,7 @@ def flat(record: Record) -> dict[str, Any]:
     row["project"] = project_of(entry)
     row["end_user"] = row["end_user"] or part(entry, "end_user", "safety_identifier")
     row["determining_rules"] = list(entry.get("determining_rules", ()))
-    row["rules"] = [rule["id"] for rule in entry.get("rules", ())]
+    row["rules"] = list(rules_of(entry))
     row["categories"] = categories(entry)
     row["leaf"] = record.leaf
     row["entry"] = record.body.decode()

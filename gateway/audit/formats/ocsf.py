@@ -74,10 +74,9 @@ class _Writer:
 
 def event(record: Record) -> dict[str, Any]:
     """Return an entry as an OCSF event."""
-    action = part(record.entry, "decision", "action")
-    if record.entry["type"] == "decision.recorded" and action != "allow":
-        return _finding(record)
-    return _activity(record)
+    if part(record.entry, "decision", "action") in {None, "allow"}:
+        return _activity(record)
+    return _finding(record)
 
 
 def _base(record: Record, klass: int, activity: tuple[int, str], profile: str) -> dict[str, Any]:

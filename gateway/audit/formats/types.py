@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import IO, Any, Protocol
 
+from gateway.audit.search import categories_of
+
 
 class MissingLibrary(ValueError):
     """A library that a format needs is not installed."""
@@ -85,6 +87,11 @@ _BY_TYPE = {
     "request.error": Weight.MEDIUM,
     "request.lost": Weight.MEDIUM,
     "policy.refused": Weight.MEDIUM,
+    "review.opened": Weight.LOW,
+    "review.expired": Weight.LOW,
+    "conversation.stopped": Weight.MEDIUM,
+    "webhook.abandoned": Weight.MEDIUM,
+    "alert.created": Weight.HIGH,
     "enforcement.struck": Weight.MEDIUM,
     "enforcement.sanctioned": Weight.HIGH,
 }
@@ -92,9 +99,8 @@ _BY_TYPE = {
 
 def weight(entry: Mapping[str, Any]) -> Weight:
     """Return how much an entry asks for attention; an unknown action asks for much."""
-    decision = entry.get("decision")
-    if entry["type"] == "decision.recorded" and decision:
-        return _BY_ACTION.get(decision.get("action"), Weight.HIGH)
+    if (action := part(entry, "decision", "action")) is not None:
+        return _BY_ACTION.get(action, Weight.HIGH)
     return _BY_TYPE.get(entry["type"], Weight.INFORMATIONAL)
 
 
@@ -108,8 +114,7 @@ def part(entry: Mapping[str, Any], *path: str) -> Any:  # noqa: ANN401 - whateve
 
 def categories(entry: Mapping[str, Any]) -> list[str]:
     """Return the categories that scored, or whose rules matched, each once."""
-    found = [*entry.get("scores", ()), *entry.get("rules", ())]
-    return list(dict.fromkeys(each["category"] for each in found if each.get("category")))
+    return list(dict.fromkeys(each for each in categories_of(entry) if each))
 
 
 def milliseconds(moment: str) -> int:

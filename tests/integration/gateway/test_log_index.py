@@ -132,7 +132,7 @@ async def _index_some(database, count):
     from gateway.audit.log_index import _said
 
     async with database.read() as connection:
-        some = await log_index.unindexed(connection, 0, "decision.recorded", count)
+        some = await log_index.unindexed(connection, 0, count)
     times, said = _said(some)
     async with database.write() as connection:
         assert await log_index.advance(connection, 0, some[-1].seq, times, sorted(said))
@@ -194,6 +194,19 @@ async def test_an_entry_that_somebody_spoilt_does_not_stop_the_index(database, w
     await meddle("UPDATE audit_entries SET body = :body WHERE seq = 2", body=b"no JSON")
 
     assert await LogIndex(database).turn() == 3
+
+
+async def test_rules_are_found_in_whatever_names_them(database, write):
+    alert = Entry("alert.created", {"alert": {"id": "a"}, "rules": ["rare", "other"]})
+    made = decision(1, "rare", "flag")
+    overseen = Entry("oversight.decided", made.body, "req_2", "shop")
+    await write([decision(0), alert, overseen])
+
+    for _ in range(2):
+        assert await found(database, rules=("rare",)) == [3, 2]
+        assert await found(database, categories=("harm.rare",)) == [3]
+        assert await found(database, actions=("flag",)) == [3]
+        await LogIndex(database).turn()
 
 
 async def test_long_and_odd_names_are_found_by_what_they_are(database, write):

@@ -1,6 +1,7 @@
 """Entries of every kind that formats treat apart, as the log would hold them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -89,6 +90,19 @@ ENTRIES = {
         project="shop",
         reason="appeal | 9 = \\ \n next",
         actor="cli",
+    ),
+    "alert": Entry(
+        "alert.created",
+        {
+            "request": {"id": "req_5", "endpoint": "responses", "stream": False},
+            "actor": {"project": "shop", "key": "keyprefix123", "safety_identifier": SUBJECT},
+            "alert": {"id": "alert_1", "decision": "dec_1", "error_type": "x"},
+            "rules": ["a-rule"],
+        },
+    ),
+    "overseen": replace(
+        records.decided(exchange(), decision(Action.FLAG, "a-rule"), SUBJECT)[1],
+        type="oversight.decided",
     ),
     "expired": content_records.content_expired(5, 2, before={"content": "2026"}),
 }

@@ -13,7 +13,8 @@ def test_a_row_says_what_its_entry_says(record):
 
     assert (row["action"], row["stage"], row["policy"]) == ("block", "output", "baseline")
     assert row["determining_rules"] == row["rules"] == ["a-rule", "b"]
-    assert row["categories"] == ["spam", "harm.nothing", "harm.a-rule", "harm.b"]
+    assert row["categories"] == ["harm.a-rule", "harm.b", "spam", "harm.nothing"]
+    assert flat(record("alert"))["rules"] == ["a-rule"]
     assert (row["coverage"], row["project"], row["end_user"]) == ("full", "shop", "ab" * 16)
     assert json.loads(row["entry"])["decision"]["id"] == row["decision"]
 

@@ -68,7 +68,7 @@ def test_numbers_and_their_names_agree_with_the_schema(all_records, captions):
 
 @pytest.mark.parametrize(
     ("kind", "klass"),
-    [("allow", 6003), ("flag", 2004), ("block", 2004), ("completed", 6003), ("key", 6003)],
+    [("allow", 6003), ("flag", 2004), ("block", 2004), ("overseen", 2004), ("completed", 6003)],
 )
 def test_what_a_policy_acted_on_is_a_finding_and_all_else_activity(record, kind, klass):
     assert event(record(kind))["class_uid"] == klass

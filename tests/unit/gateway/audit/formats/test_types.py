@@ -11,6 +11,8 @@ from gateway.audit.formats.types import Weight, categories, milliseconds, nanose
         ("block", Weight.MEDIUM),
         ("lost", Weight.MEDIUM),
         ("key", Weight.INFORMATIONAL),
+        ("alert", Weight.HIGH),
+        ("overseen", Weight.LOW),
     ],
 )
 def test_an_entry_weighs_what_was_decided_or_what_happened(record, kind, wanted):
@@ -26,7 +28,8 @@ def test_a_category_is_named_once_whether_it_scored_or_a_rule_is_about_it():
         "scores": [{"category": "a"}, {"category": "b"}],
         "rules": [{"category": "b"}, {"category": None}, {"category": "c"}],
     }
-    assert categories(entry) == ["a", "b", "c"]
+    assert sorted(categories(entry)) == ["a", "b", "c"]
+    assert categories({"rules": ["only-a-name"]}) == []
 
 
 def test_a_path_that_leads_nowhere_is_none():
