@@ -14,6 +14,7 @@ import re2
 from classifiers.types import Source, Step, Trajectory
 
 _GIVES_RULES = frozenset({Source.SYSTEM, Source.DEVELOPER})
+_GIVES_ORDERS = _GIVES_RULES | {Source.USER}
 
 # A sentence of a tool's output that speaks to whoever reads it with a will of its own.
 _ORDER = re2.compile(
@@ -67,23 +68,67 @@ class Context:
     """A trajectory, sorted.
 
     Attributes:
-        asked: What the user said.
-        rules: What the operator and the application said.
+        told: What the user, the operator and the application said, in order.
         results: What tools gave back, in order.
         thoughts: What was thought since the last result, or the last word of the user.
         chars: How many code points all of it has.
     """
 
-    asked: str = ""
-    rules: str = ""
+    told: tuple[Step, ...] = ()
     results: tuple[Step, ...] = ()
     thoughts: tuple[str, ...] = ()
     chars: int = 0
 
     @property
+    def asked(self) -> str:
+        """What the user said."""
+        return "\n".join(step.text for step in self._asking())
+
+    @property
+    def rules(self) -> str:
+        """What the operator and the application said."""
+        return "\n".join(step.text for step in self.told if step.source in _GIVES_RULES)
+
+    @property
     def delegates(self) -> bool:
         """Whether the user wants done what some text says."""
-        return _DELEGATES.search(self.asked) is not None
+        return _DELEGATES.search(_clean(self.asked)) is not None
+
+    def asked_words(self) -> frozenset[str]:
+        """Return the words of the user."""
+        return frozenset().union(*(_read(step).words for step in self._asking()))
+
+    def asked_places(self) -> frozenset[str]:
+        """Return the addresses that the user named."""
+        return frozenset().union(*(_read(step).places for step in self._asking()))
+
+    def trusted_words(self) -> frozenset[str]:
+        """Return the words of all who may give orders."""
+        return frozenset().union(*(_read(step).words for step in self.told))
+
+    def trusted_places(self) -> frozenset[str]:
+        """Return the addresses that somebody named who may give orders."""
+        return frozenset().union(*(_read(step).places for step in self.told))
+
+    def named_places(self) -> frozenset[str]:
+        """Return the addresses that anybody named, or that a tool gave back."""
+        return frozenset().union(*(_read(step).places for step in (*self.told, *self.results)))
+
+    def orders(self) -> list[Order]:
+        """Return the orders that tools' outputs give to whoever reads them."""
+        return [order for step in self.results for order in _read(step).orders]
+
+    def _asking(self) -> list[Step]:
+        return [step for step in self.told if step.source is Source.USER]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a step holds, read once as long as it lives."""
+
+    words: frozenset[str]
+    places: frozenset[str]
+    orders: tuple[Order, ...]
 
 
 def context_of(trajectory: Trajectory | None) -> Context:
@@ -96,8 +141,7 @@ def context_of(trajectory: Trajectory | None) -> Context:
         if step.source is Source.ANALYSIS:
             thoughts.append(step.text)
     return Context(
-        asked="\n".join(step.text for step in steps if step.source is Source.USER),
-        rules="\n".join(step.text for step in steps if step.source in _GIVES_RULES),
+        told=tuple(step for step in steps if step.source in _GIVES_ORDERS),
         results=tuple(step for step in steps if step.source is Source.TOOL),
         thoughts=tuple(reversed(thoughts)),
         chars=sum(len(step.text) for step in steps),
@@ -106,7 +150,7 @@ def context_of(trajectory: Trajectory | None) -> Context:
 
 def places(text: str) -> frozenset[str]:
     """Return the addresses in `text`: of mail, hosts and machines, accounts, telephones."""
-    text = text.encode("utf-8", "replace").decode()
+    text = _clean(text)
     found = {match.group(0).lower() for match in _MAIL.finditer(text)}
     found |= {match.group(1).lower() for match in _HOST.finditer(text)}
     numbers = (re.sub(r"[^0-9A-Za-z.]", "", match.group(0)) for match in _NUMBER.finditer(text))
@@ -115,21 +159,22 @@ def places(text: str) -> frozenset[str]:
 
 def words(text: str) -> frozenset[str]:
     """Return the words of `text` that say something, shortened to their stems."""
-    text = text.encode("utf-8", "replace").decode()
+    text = _clean(text)
     found = (match.group(0).lower() for match in _WORD.finditer(text))
     return frozenset(word[:_STEM] for word in found if word not in _COMMON)
 
 
-def orders(step: Step) -> tuple[Order, ...]:
-    """Return the orders that a tool's output gives to whoever reads it."""
-    known = _orders.get(step)
+_readings: WeakKeyDictionary[Step, _Reading] = WeakKeyDictionary()
+
+
+def _read(step: Step) -> _Reading:
+    known = _readings.get(step)
     if known is None:
-        text = step.text.encode("utf-8", "replace").decode()
-        known = _orders[step] = tuple(_read_orders(text)) if _ORDER.search(text) else ()
+        text = _clean(step.text)
+        gives = step.source is Source.TOOL and _ORDER.search(text) is not None
+        found = tuple(_read_orders(text)) if gives else ()
+        known = _readings[step] = _Reading(words(text), places(text), found)
     return known
-
-
-_orders: WeakKeyDictionary[Step, tuple[Order, ...]] = WeakKeyDictionary()
 
 
 def _read_orders(text: str) -> list[Order]:
@@ -145,7 +190,7 @@ def _read_orders(text: str) -> list[Order]:
 
 def forbidden_tools(rules: str) -> dict[str, bool]:
     """Return the tools that the rules forbid by name, and whether on a condition."""
-    text = rules.encode("utf-8", "replace").decode()
+    text = _clean(rules)
     found: dict[str, bool] = {}
     for match in _SENTENCE.finditer(text):
         sentence = match.group(0)
@@ -153,3 +198,7 @@ def forbidden_tools(rules: str) -> dict[str, bool]:
             conditional = _ON_CONDITION.search(sentence) is not None
             found |= {name.group(1): conditional for name in _NAMED.finditer(sentence)}
     return found
+
+
+def _clean(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

@@ -167,3 +167,58 @@ async def test_many_at_once_get_what_each_would_get_alone(encoder, folder):
     other = Encoder(folder, threads=1)  # nothing is cached there
     for text, found in zip(texts, together, strict=True):
         assert await scores(other, user(text)) == pytest.approx(found, abs=1e-3)
+
+
+@pytest.fixture
+def reads(encoder, monkeypatch):
+    """How often a text was read, and a gate that holds every reading."""
+    gate, read, count = asyncio.Event(), encoder._read, []
+
+    async def counted(kind, text, prompt):
+        count.append(text)
+        await gate.wait()
+        return await read(kind, text, prompt)
+
+    monkeypatch.setattr(encoder, "_read", counted)
+    return count, gate
+
+
+THOUGHT = Passage(Source.ANALYSIS, "A thought that two ask about.")
+
+
+async def test_what_two_ask_about_at_the_same_time_is_read_once(encoder, reads):
+    count, gate = reads
+    asking = [asyncio.create_task(encoder.classify([THOUGHT])) for _ in range(2)]
+    await asyncio.sleep(0)
+    gate.set()
+
+    first, second = await asyncio.gather(*asking)
+
+    assert first == second
+    assert len(count) == 1
+    await encoder.classify([THOUGHT])
+    assert len(count) == 2  # a thought does not come again, so it is not kept
+
+
+async def test_who_stops_waiting_does_not_take_the_answer_from_the_other(encoder, reads):
+    count, gate = reads
+    leaving, staying = (asyncio.create_task(encoder.classify([THOUGHT])) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+
+    assert len(await staying) == 1
+    assert leaving.cancelled()
+    assert len(count) == 1
+
+
+async def test_nobody_is_read_for_when_nobody_waits(encoder, reads):
+    _, _ = reads
+    asking = asyncio.create_task(encoder.classify([THOUGHT]))
+    await asyncio.sleep(0)
+
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+    assert encoder._readings == {}

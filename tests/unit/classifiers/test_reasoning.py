@@ -214,6 +214,24 @@ def test_hostile_text_costs_time_that_grows_with_its_length(text):
     assert perf_counter() - begun < 20
 
 
+def test_a_long_history_is_read_in_time_that_grows_with_its_length():
+    steps = [user("Send each of them a reminder.")]
+    for number in range(150):
+        steps.append(thought(f"Now number {number}."))
+        steps.append(Step(Source.CALL, f'{{"to": "c{number}@acme.example"}}', "send_mail"))
+        steps.append(result(f"row {number}: c{number + 1}@acme.example " + "and so on, " * 100))
+    passages = [
+        Passage(step.source, step.text, tool=step.tool, trajectory=Trajectory(tuple(steps[:place])))
+        for place, step in enumerate(steps)
+        if step.source in (Source.ANALYSIS, Source.CALL)
+    ]
+    begun = perf_counter()
+
+    asyncio.run(MONITOR.classify(passages))
+
+    assert perf_counter() - begun < 20
+
+
 def test_the_trajectories_are_what_they_are_said_to_be():
     every = {name: read(name) for name in (*TUNED, MEASURED)}
     texts = [each.steps for part in every.values() for each in part]

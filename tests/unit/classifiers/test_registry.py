@@ -69,3 +69,9 @@ def test_a_pattern_file_that_cannot_be_used_is_named(tmp_path, name, text, messa
 def test_a_pattern_file_that_is_not_there_is_named():
     with pytest.raises(ValueError, match=r"gone\.toml: cannot read the patterns: No such file"):
         build(["gone.toml"])
+
+
+def test_the_monitor_asks_the_encoder_that_the_panel_asks():
+    encoder, monitor = build(["encoder", "monitor"])
+
+    assert monitor._encoder is encoder
