@@ -4,13 +4,13 @@
 
 `DIR` holds `train/`, `dev/` and `held-out-5grams.u64` (see docs/model-cards/encoder.md).
 Training leaves its weights in `--runs`, so that `--from-runs` calibrates, packs and
-reports again without it.
+reports again without it. To train on another machine, `--write-rows FILE` there needs no
+data: `--rows FILE --device cuda` leaves `--runs` to bring back.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
 import safetensors.torch
@@ -21,12 +21,21 @@ from torch import Tensor
 from classifiers.encoder_model import Model
 from classifiers.encoder_weights import FOLDER, read
 from classifiers.training.calibrate import calibrate, score, thresholds
-from classifiers.training.corpus import corpus, sampled, set_aside
+from classifiers.training.corpus import corpus, sampled, set_aside, weights
 from classifiers.training.example import Example
-from classifiers.training.fit import Schedule, average, between, fit, merged, parted, rows_of
+from classifiers.training.fit import (
+    Schedule,
+    average,
+    between,
+    fit,
+    merged,
+    parted,
+    states_of,
+)
 from classifiers.training.network import base_folder, load_base
 from classifiers.training.package import UNCALIBRATED, describe, unpacked, write_weights
 from classifiers.training.report import write_report
+from classifiers.training.rows import Rows, rows_of
 from classifiers.training.validation import look_alikes, validation
 
 SEED = 0  # of the data; `--seeds` are the training runs'
@@ -36,22 +45,20 @@ def main() -> None:
     """Run the steps that the arguments ask for."""
     asked = _arguments()
     torch.set_num_threads(asked.threads)
+    if asked.rows:
+        _train(asked, Rows.load(asked.rows))
+        return
     examples = corpus(asked.data / "train", asked.data / "held-out-5grams.u64", SEED)
     taught = [example for example in examples if not set_aside(example)]
     taught = sampled(taught, asked.share, asked.whole.split(","))
+    print(f"{len(taught)} examples", flush=True)
     if not asked.from_runs:
-        seeds = [int(seed) for seed in asked.seeds.split(",")]
-        schedule = Schedule(
-            passes=asked.passes,
-            rate=asked.rate,
-            head_rate=5 * asked.rate,
-            bfloat16=not asked.float32,
-            dropout=not asked.no_dropout,
-        )
-        for tensors in _train(taught, seeds, schedule, _begin(asked.begin), asked.keep):
-            safetensors.torch.save_file(tensors, asked.runs)  # what an interrupted run leaves
-    tensors = safetensors.torch.load_file(asked.runs)
-    _publish(asked, tensors, examples, len(taught))
+        rows = rows_of(_tokenizer(), taught, weights(taught))
+        if asked.write_rows:
+            rows.save(asked.write_rows)
+            return
+        _train(asked, rows)
+    _publish(asked, safetensors.torch.load_file(asked.runs), examples, len(taught))
 
 
 def _begin(path: Path | None) -> dict[str, Tensor] | None:
@@ -60,26 +67,36 @@ def _begin(path: Path | None) -> dict[str, Tensor] | None:
     return unpacked(read(path)) if path.is_dir() else safetensors.torch.load_file(path)
 
 
-def _train(
-    examples: list[Example],
-    seeds: list[int],
-    schedule: Schedule,
-    begin: dict[str, Tensor] | None,
-    keep: float,
-) -> Iterator[dict[str, Tensor]]:
-    """Yield the average of the runs so far, after each, drawn back to where they began."""
+def _tokenizer() -> Tokenizer:
     tokenizer = Tokenizer.from_file(str(base_folder() / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    bert = load_base()
-    print(f"{len(examples)} examples", flush=True)
-    rows = rows_of(bert, tokenizer, examples, bfloat16=schedule.bfloat16)
-    print(f"{len(rows.states)} tokens", flush=True)
+    return tokenizer
+
+
+def _train(asked: argparse.Namespace, rows: Rows) -> None:
+    """Write the average of the runs so far, after each, drawn back to where they began."""
+    schedule = Schedule(
+        passes=asked.passes,
+        rate=asked.rate,
+        head_rate=5 * asked.rate,
+        batch_tokens=asked.batch_tokens,
+        bfloat16=not asked.float32,
+        dropout=not asked.no_dropout,
+        device=asked.device,
+    )
+    begin = _begin(asked.begin)
+    bert = load_base(asked.base)
+    print(f"{len(rows.weights)} windows, {len(rows.ids)} tokens", flush=True)
+    states = states_of(bert, rows, schedule)
     runs: list[dict[str, Tensor]] = []
-    for seed in seeds:
-        runs.append(fit(bert, rows, seed, schedule, begin))
-        upper = average(runs) if begin is None else between(average(runs), parted(begin), keep)
-        yield {key: value.contiguous() for key, value in merged(bert, upper).items()}
+    for seed in (int(seed) for seed in asked.seeds.split(",")):
+        runs.append(fit(bert, rows, states, seed, schedule, begin))
+        upper = average(runs)
+        if begin is not None:
+            upper = between(upper, parted(begin), asked.keep)
+        whole = {key: value.contiguous() for key, value in merged(bert, upper).items()}
+        safetensors.torch.save_file(whole, asked.runs)  # what an interrupted run leaves
 
 
 def _publish(
@@ -110,7 +127,12 @@ def _publish(
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m classifiers.training")
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="needed but with `--rows`")
+    parser.add_argument("--write-rows", type=Path, help="write the training set as rows and stop")
+    parser.add_argument("--rows", type=Path, help="train on these rows, write `--runs` and stop")
+    parser.add_argument("--base", type=Path, help="where the base model lies, if elsewhere")
+    parser.add_argument("--device", default="cpu", help="where to train, as torch names it")
+    parser.add_argument("--batch-tokens", type=int, default=3_600)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--passes", type=int, default=2)
     parser.add_argument("--rate", type=float, default=1.5e-4, help="of the highest layer")
@@ -127,7 +149,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--from-runs", action="store_true")
     parser.add_argument("--look-alikes", type=Path, default=Path("benchmarks/lookalikes.toml"))
     parser.add_argument("--report", type=Path, default=Path("docs/evaluation"))
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if not (asked.rows or asked.data):
+        parser.error("one of `--data` and `--rows` is needed")
+    return asked
 
 
 if __name__ == "__main__":

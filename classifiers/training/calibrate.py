@@ -22,6 +22,7 @@ from classifiers.encoder_text import Shown
 from classifiers.training.example import HEADS, Example
 
 PREVALENCE = 0.1
+FEWEST = 30  # harmful texts to fit two numbers to; of fewer, chance makes them
 RATES = (0.001, 0.003, 0.01, 0.03)  # false positives on benign validation texts
 BENIGN_SETS = ("arena-hard", "fuzzyai benign", "xsafety commonsense")
 
@@ -79,10 +80,10 @@ def calibrate(sets: Mapping[str, Scored], aside: Scored) -> dict[str, dict[str, 
             set labels a head they are all there is, which flatters it.
 
     Returns:
-        A head without a positive example to fit takes the medians of the others.
+        A head with fewer than `FEWEST` harmful texts takes the medians of the others.
     """
     pairs = {head: _pooled([*sets.values(), aside], head) for head in HEADS}
-    fitted = {head: _platt(*pair) for head, pair in pairs.items() if pair[0].any()}
+    fitted = {head: _platt(*pair) for head, pair in pairs.items() if pair[0].sum() >= FEWEST}
     usual = {
         name: round(median(one[name] for one in fitted.values()), 4) for name in ("slope", "offset")
     }

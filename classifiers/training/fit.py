@@ -1,30 +1,26 @@
 """Trains the upper layers and the head, for several seeds, and averages what they learned.
 
-The lowest layers stay as they were pretrained, and those above learn the more slowly the
-lower they are: trained harder throughout, a model does better on the sources it knows and
+The embeddings stay as they were pretrained, and the layers above learn the more slowly the
+lower they are: trained as hard throughout, a model does better on the sources it knows and
 worse on every other.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from zlib import crc32
 
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertModel
 
-from classifiers.encoder_text import LONGEST, Shown, windows
-from classifiers.training.corpus import weights
-from classifiers.training.example import HEADS, Example
+from classifiers.encoder_text import LONGEST
+from classifiers.training.example import HEADS
 from classifiers.training.network import FROZEN_LAYERS, Lower, Upper
-
-LATER = 24  # windows of a harmless text of which one is taught beside the first
+from classifiers.training.rows import Rows
 
 # `any` sees every text and every hard pair, and is what most operators will go by.
 HEAD_WEIGHTS = torch.tensor([4.0 if head == "any" else 1.0 for head in HEADS])
@@ -42,6 +38,7 @@ class Schedule:
         batch_tokens: Tokens in a batch, padding included.
         bfloat16: Whether to multiply in it, which is fast only where the processor can.
         dropout: Whether to drop; a third of the time of a short run goes into it.
+        device: Where to train, as torch names it.
     """
 
     rate: float = 1.5e-4
@@ -51,60 +48,32 @@ class Schedule:
     batch_tokens: int = 3_600
     bfloat16: bool = True
     dropout: bool = True
+    device: str = "cpu"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return the context in which to multiply."""
+        kind = torch.device(self.device).type
+        return torch.autocast(kind, torch.bfloat16, enabled=self.bfloat16)
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The training set as the upper layers read it.
-
-    Attributes:
-        states: (tokens of all rows, 384), bfloat16: what the lower layers made of them.
-        starts: (rows + 1,): row i is `states[starts[i]:starts[i + 1]]`.
-        labels: (rows, heads), float32: how sure it is that 1 is right; NaN where unknown.
-        weights: (rows,), float32, 1 on average.
-    """
-
-    states: Tensor
-    starts: Tensor
-    labels: Tensor
-    weights: Tensor
-
-
-def rows_of(
-    bert: BertModel, tokenizer: Tokenizer, examples: Sequence[Example], *, bfloat16: bool = True
-) -> Rows:
-    """Run the lower layers over the windows that teach."""
-    lower = Lower(bert).eval()
-    taught = [(window, e) for e in examples for window in _teaching(tokenizer, e)]
-    shown = [window for window, _ in taught]
-    examples = [example for _, example in taught]
-    lengths = torch.tensor([len(one.ids) for one in shown])
-    starts = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
-    states = torch.empty(int(starts[-1]), bert.config.hidden_size, dtype=torch.bfloat16)
-    order = lengths.argsort().tolist()
-    for begin in range(0, len(order), 64):
-        batch = order[begin : begin + 64]
-        ids, segments, mask = padded([(shown[i].ids, shown[i].lead) for i in batch])
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-            made = lower(ids, segments, mask).to(torch.bfloat16)
-        for row, index in enumerate(batch):
-            states[starts[index] : starts[index + 1]] = made[row, : lengths[index]]
-    labels = torch.tensor([[e.labels.get(head, math.nan) for head in HEADS] for e in examples])
-    return Rows(states, starts, labels, torch.tensor(weights(examples)))
-
-
-def _teaching(tokenizer: Tokenizer, example: Example) -> list[Shown]:
-    """Return the first window; of a harmless text also one from further on.
-
-    What harms stands near the start of most harmful texts, or the label would be wrong of
-    the first window. A harmless text is harmless throughout, and serving reads all of it.
-    """
-    harmless = example.labels.get("any") == 0 and not any(example.labels.values())
-    most = LATER if harmless else 1
-    shown = windows(tokenizer, example.kind, example.text, example.prompt, most)
-    if len(shown) < 2:
-        return shown
-    return [shown[0], shown[1 + crc32(example.text.encode("utf-8", "replace")) % (len(shown) - 1)]]
+def states_of(bert: BertModel, rows: Rows, schedule: Schedule) -> Tensor:
+    """Run the lower layers once over every row: (tokens of all rows, 384), bfloat16."""
+    lower = Lower(bert).eval().to(schedule.device)
+    states = torch.empty(
+        len(rows.ids), bert.config.hidden_size, dtype=torch.bfloat16, device=schedule.device
+    )
+    ids, leads = rows.ids.to(schedule.device), rows.leads.to(schedule.device)
+    for batch in torch.split(rows.lengths.argsort(), max(64, schedule.batch_tokens // 64)):
+        places, mask = _places(rows, batch, schedule.device)
+        ahead = leads[batch.to(schedule.device), None] > torch.arange(
+            mask.shape[1], device=schedule.device
+        )
+        segments = mask * ~ahead
+        with torch.inference_mode(), schedule.autocast():
+            made = lower(ids[places].long() * mask, segments, mask).to(torch.bfloat16)
+        kept = mask.bool()
+        states[places[kept]] = made[kept]
+    return states
 
 
 def padded(shown: Sequence[tuple[Sequence[int], int]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -123,6 +92,7 @@ def padded(shown: Sequence[tuple[Sequence[int], int]]) -> tuple[Tensor, Tensor, 
 def fit(
     bert: BertModel,
     rows: Rows,
+    states: Tensor,
     seed: int,
     schedule: Schedule,
     begin: Mapping[str, Tensor] | None = None,
@@ -132,40 +102,49 @@ def fit(
     Args:
         bert: Where the layers begin.
         rows: What is taught.
-        seed: Of the order, the dropout and the head.
+        states: What the lower layers made of it.
+        seed: Of the order and the dropout.
         schedule: How long and how hard.
         begin: The whole encoder's weights, as `merged` makes them, to begin at instead.
     """
+    upper = _begun(bert, begin).train(schedule.dropout).to(schedule.device)
     torch.manual_seed(seed)
-    upper = Upper(copy.deepcopy(bert)).train(schedule.dropout)
-    if begin is not None:
-        upper.load_state_dict(parted(begin))
     optimizer = torch.optim.AdamW(_groups(upper, schedule), weight_decay=0.01, fused=True)
     plan = [batch for _ in range(schedule.passes) for batch in _batches(rows, schedule)]
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / 100, max(0.02, 1 - step / len(plan)))
     )
-    positive = _positive_weight(rows.labels)
+    labels, weights = rows.labels.to(schedule.device), rows.weights.to(schedule.device)
+    positive = _positive_weight(labels)
     averaged = torch.optim.swa_utils.AveragedModel(upper)
-    began, total = time.monotonic(), 0.0
+    began, total = time.monotonic(), torch.zeros((), device=schedule.device)
     for step, batch in enumerate(plan):
-        with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bfloat16):
-            states, mask = _gather(rows, batch)
-            logits = upper(states, mask)
-        loss = _loss(logits, rows.labels[batch], rows.weights[batch], positive)
+        places, mask = _places(rows, batch, schedule.device)
+        with schedule.autocast():
+            logits = upper(states[places].float(), mask)
+        at = batch.to(schedule.device)
+        loss = _loss(logits, labels[at], weights[at], positive)
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(upper.parameters(), 1.0)
         optimizer.step()
         scheduler.step()
-        total += loss.item()
+        total += loss.detach()
         if step > len(plan) // 2 and step % 10 == 0:
             averaged.update_parameters(upper)
         if step % 200 == 199:
             spent = time.monotonic() - began
             print(f"seed {seed} step {step + 1}/{len(plan)} loss {total / 200:.4f} {spent:.0f} s")
-            total = 0.0
-    return {k: v.detach().clone() for k, v in averaged.module.state_dict().items()}
+            total.zero_()
+    return {k: v.detach().cpu().clone() for k, v in averaged.module.state_dict().items()}
+
+
+def _begun(bert: BertModel, begin: Mapping[str, Tensor] | None) -> Upper:
+    torch.manual_seed(0)  # every run begins at the same head, or their mean would mean nothing
+    upper = Upper(copy.deepcopy(bert))
+    if begin is not None:
+        upper.load_state_dict(parted(begin))
+    return upper
 
 
 def average(runs: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -195,7 +174,7 @@ def _groups(upper: Upper, schedule: Schedule) -> list[dict[str, object]]:
 
 def _batches(rows: Rows, schedule: Schedule) -> Iterator[Tensor]:
     """Yield row indices: of similar length within a batch, the batches in random order."""
-    lengths = rows.starts[1:] - rows.starts[:-1]
+    lengths = rows.lengths
     # A little noise, so that the same rows do not meet in every pass.
     order = (lengths * (1 + 0.1 * torch.rand(len(lengths)))).argsort(descending=True)
     found: list[Tensor] = []
@@ -208,12 +187,16 @@ def _batches(rows: Rows, schedule: Schedule) -> Iterator[Tensor]:
     yield from (found[i] for i in torch.randperm(len(found)).tolist())
 
 
-def _gather(rows: Rows, batch: Tensor) -> tuple[Tensor, Tensor]:
-    parts = [rows.states[rows.starts[i] : rows.starts[i + 1]] for i in batch.tolist()]
-    states = nn.utils.rnn.pad_sequence(parts, batch_first=True)
-    lengths = torch.tensor([len(part) for part in parts])
-    mask = (torch.arange(states.shape[1]) < lengths[:, None]).long()
-    return states.float(), mask
+def _places(rows: Rows, batch: Tensor, device: str) -> tuple[Tensor, Tensor]:
+    """Return where the tokens of a batch stand, and the mask: each (batch, tokens), int64.
+
+    Padding stands where the row's last token does, so that it is finite.
+    """
+    lengths = rows.lengths[batch]
+    along = torch.arange(int(lengths.max()))
+    places = rows.starts[batch, None] + torch.minimum(along, lengths[:, None] - 1)
+    mask = (along < lengths[:, None]).long()
+    return places.to(device, non_blocking=True), mask.to(device, non_blocking=True)
 
 
 def _positive_weight(labels: Tensor) -> Tensor:
@@ -231,7 +214,7 @@ def _loss(logits: Tensor, labels: Tensor, weights: Tensor, positive: Tensor) -> 
     each = nn.functional.binary_cross_entropy_with_logits(
         logits, (labels >= 0.5).float(), pos_weight=positive, reduction="none"
     )
-    weighed = each * sure * weights[:, None] * HEAD_WEIGHTS
+    weighed = each * sure * weights[:, None] * HEAD_WEIGHTS.to(each.device)
     # Per row rather than per label: a row of which one head is known counts as much.
     loss: Tensor = (weighed.sum(1) / known.sum(1).clamp(min=1)).mean()
     return loss
