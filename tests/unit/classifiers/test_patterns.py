@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifiers import decode
-from classifiers import carried
+from classifiers import carried, decode
 from classifiers.categories import HEADS, PACKS
 from classifiers.patterns import LIMIT, MAX_FAILED, MAX_SPANS, OVERLAP, WINDOW, Patterns
 from classifiers.types import Passage, Source
