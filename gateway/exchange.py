@@ -47,6 +47,7 @@ class Exchange:
         reopens: The opening that it asks anew, if one like it was stopped before.
         stopped: By what the conversation was stopped, if it was.
         reason: A short reason code beside `outcome`: an error code, a rule id.
+        traces: Of what sealed thoughts that came back had read, each with its message's index.
         noted: The secrets that the model is told.
         steps: What happens in it, for conditions that look at that.
     """
@@ -77,12 +78,13 @@ class Exchange:
     usage: Usage | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    traces: tuple[tuple[int, bytes], ...] = ()
     noted: Noted = field(default_factory=Noted, repr=False)
     steps: Steps = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Note what happened before, if the policy looks at it."""
-        self.steps = Steps(self.prompt, self.policy)
+        self.steps = Steps(self.prompt, self.policy, self.traces)
 
     def release(self, delta: Delta) -> Delta:
         """Note that `delta` leaves for the caller, and return it."""

@@ -19,10 +19,11 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 LIFETIME_S = 30 * 24 * 3600
-_VERSION = b"\x02"
+_VERSION = b"\x03"
 _NONCE_BYTES = 12
 _TIME_BYTES = 8
 _EXCHANGE_BYTES = 16
+_LENGTH_BYTES = 4
 
 
 class SealBroken(Exception):
@@ -31,10 +32,14 @@ class SealBroken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """What was sealed, and the exchange it was thought in, 32 hex digits."""
+    """What was sealed: the text, the exchange it was thought in, 32 hex digits, and a trace.
+
+    The trace is of what the thought had read; see `gateway.traces`.
+    """
 
     text: str
     exchange: str
+    trace: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,9 @@ class Sealer:
     key: bytes
     clock: Callable[[], float] = time.time
 
-    def seal(self, text: str, *, project: str, model: str, exchange: str) -> str:
+    def seal(
+        self, text: str, *, project: str, model: str, exchange: str, trace: bytes = b""
+    ) -> str:
         """Return a blob, URL-safe base64, that only `open` with the same names accepts.
 
         Args:
@@ -52,10 +59,13 @@ class Sealer:
             project: Whose it is.
             model: Which model's.
             exchange: In which exchange, 32 hex digits: by this a conversation is known again.
+            trace: Of what it had read.
         """
         nonce = secrets.token_bytes(_NONCE_BYTES)
         sealed_at = int(self.clock()).to_bytes(_TIME_BYTES, "big")
-        plain = sealed_at + bytes.fromhex(exchange) + text.encode("utf-8", "surrogatepass")
+        traced = len(trace).to_bytes(_LENGTH_BYTES, "big") + trace
+        said = text.encode("utf-8", "surrogatepass")
+        plain = sealed_at + bytes.fromhex(exchange) + traced + said
         sealed = AESGCM(self.key).encrypt(nonce, plain, _bound(project, model))
         return base64.urlsafe_b64encode(_VERSION + nonce + sealed).decode()
 
@@ -75,11 +85,13 @@ class Sealer:
             raise SealBroken from broken
         if self.clock() - int.from_bytes(plain[:_TIME_BYTES], "big") > LIFETIME_S:
             raise SealBroken
-        exchange, text = (
+        exchange, rest = (
             plain[_TIME_BYTES:][:_EXCHANGE_BYTES],
             plain[_TIME_BYTES:][_EXCHANGE_BYTES:],
         )
-        return Thought(text.decode("utf-8", "surrogatepass"), exchange.hex())
+        ends = _LENGTH_BYTES + int.from_bytes(rest[:_LENGTH_BYTES], "big")
+        text = rest[ends:].decode("utf-8", "surrogatepass")
+        return Thought(text, exchange.hex(), rest[_LENGTH_BYTES:ends])
 
 
 def _bound(project: str, model: str) -> bytes:

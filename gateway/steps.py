@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from classifiers.types import Assessment
+from gateway.traces import taken_out, traced
 from model_runner.types import Message, Prompt, Role
 from policies.trail import NOTHING_YET, Step, Trail, digest_of, heard_of
 from policies.types import Policy, Stage
@@ -22,12 +23,15 @@ class Steps:
     Args:
         prompt: What was asked, with its history.
         policy: What governs it; where no rule of it looks, nothing is noted.
+        traces: Of what sealed thoughts of the history had read, each with its message's index.
 
     Attributes:
         replying: Whether the model is answering, so that what is judged is new.
     """
 
-    def __init__(self, prompt: Prompt, policy: Policy) -> None:
+    def __init__(
+        self, prompt: Prompt, policy: Policy, traces: Sequence[tuple[int, bytes]] = ()
+    ) -> None:
         self.replying = False
         watched = any(rule.when is not None and rule.when.of_trail for rule in policy.rules)
         self._watched = watched
@@ -38,7 +42,8 @@ class Steps:
         if watched:
             self._results = _steps(prompt.messages, calls=False)
             self._calls = _steps(prompt.messages, calls=True)
-            self._left_out = _left_out(prompt.messages)
+            later = [(_turns_after(prompt.messages, at), trace) for at, trace in traces]
+            self._left_out = _left_out(prompt.messages) + taken_out(later, self._results)
 
     def at(self, stage: Stage, assessment: Assessment) -> Trail:
         """Return what happened so far, what is judged now included."""
@@ -53,6 +58,10 @@ class Steps:
         elif not self.replying and stage is Stage.TOOL_CALL:
             self._calls = _scored(self._calls, assessment)
         return self._so_far()
+
+    def trace(self) -> bytes:
+        """Return a trace of the results that the model has read."""
+        return traced([*self._results, *(step for step in self._left_out if step.digest)])
 
     def _called(self, assessment: Assessment) -> Trail:
         """Return what happened before the call that is being made, and note it."""
@@ -83,9 +92,13 @@ def _steps(messages: Sequence[Message], *, calls: bool) -> list[Step]:
         if message.role is Role.USER:
             turns_ago += 1
         elif message.role is role and message.tool is not None:
-            digest = digest_of(message.tool, message.text) if calls else ""
+            digest = digest_of(message.tool, message.text)
             found.append(Step(message.tool, len(message.text), turns_ago, digest=digest))
     return found[::-1]
+
+
+def _turns_after(messages: Sequence[Message], index: int) -> int:
+    return sum(message.role is Role.USER for message in messages[index:])
 
 
 def _left_out(messages: Sequence[Message]) -> list[Step]:

@@ -31,7 +31,7 @@ STEP_FIELDS = (
     ("chars", _WHOLE, "how long the arguments, or the result, are"),
     ("turns_ago", _WHOLE, "how many messages of the user came after it: 0 is the present turn"),
     ("new", _TRUTH, "whether it is of this reply, and not of the history"),
-    ("digest", _TEXT, "the same for calls of one function with the same arguments"),
+    ("digest", _TEXT, "the same for calls of one function with the same arguments, or results"),
     ("scores", "MAP", "by category; unknown for what nobody could score, so ask `in` first"),
     (
         "unread",
@@ -56,7 +56,7 @@ class Step:
         chars: How long the arguments or the result are, code points.
         turns_ago: How many user messages came after it.
         new: Whether it is of the reply that is being given.
-        digest: Of the function and its arguments; equal for calls that are the same.
+        digest: Of the function and its arguments or result; equal for those that are the same.
         scores: By category; what is left out, nobody could score.
         unread: What is left out for want of a language alone: the highest score that came all
             the same.

@@ -28,6 +28,7 @@ class Call:
         seal_reasoning: Whether reasoning items carry a sealed copy.
         include_usage: Whether a chat stream ends with a usage chunk.
         issued: Exchanges whose ids came with the history; see `gateway.conversation.History`.
+        traces: Of what sealed thoughts had read, each with the index of its message.
     """
 
     prompt: Prompt
@@ -39,6 +40,7 @@ class Call:
     include_usage: bool = False
     access_programs: Mapping[str, str] | None = None
     issued: tuple[tuple[int, str], ...] = ()
+    traces: tuple[tuple[int, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
         history=history,
         reopens=reopens,
         noted=Noted(services.canaries),
+        traces=call.traces,
         circumstances=replace(governed.circumstances, strikes=standing.strikes),
     )
     writer = endpoint.writer(call, exchange, services.sealer, expose=settings.expose_reasoning)

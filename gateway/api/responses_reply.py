@@ -149,6 +149,7 @@ class ResponsesWriter:
                 project=self._exchange.principal.project,
                 model=self._call.prompt.model,
                 exchange=self._suffix,
+                trace=self._exchange.steps.trace(),
             )
         if self._expose:
             part = {"type": "reasoning_text", "text": text}

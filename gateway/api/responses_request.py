@@ -147,6 +147,7 @@ def read_responses_request(body: dict[str, Any], reader: Reader) -> Call:
         echo=_echo(body, request),
         seal_reasoning=_seals(request.include or []),
         issued=tuple(read.issued),
+        traces=tuple(read.traces),
     )
 
 
@@ -158,11 +159,13 @@ class _Read:
         messages: The messages.
         called: Calls, for the outputs that follow.
         issued: Exchanges whose ids came with an item, and at which message.
+        traces: Of what sealed thoughts had read, likewise.
     """
 
     messages: list[Message] = field(default_factory=list)
     called: Called = field(default_factory=Called)
     issued: list[tuple[int, str]] = field(default_factory=list)
+    traces: list[tuple[int, bytes]] = field(default_factory=list)
 
     def note(self, *values: object) -> None:
         """Note the exchanges that these ids, if they are any of ours, come from."""
@@ -242,6 +245,8 @@ def _reasoning(
                 code="invalid_encrypted_content",
             ) from broken
         read.note(f"rs_{thought.exchange}")
+        if thought.trace:
+            read.traces.append((len(read.messages), thought.trace))
         return Message(Role.ASSISTANT, thought.text, Channel.ANALYSIS)
     if entry.content and reader.accept_reasoning:
         text = "".join(part.text for part in entry.content)

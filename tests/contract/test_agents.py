@@ -215,3 +215,24 @@ def test_a_canary_of_a_tool_result_does_not_leave_in_the_reply(agents, surface):
 
     assert answer.outcome == ("blocked", "secret")
     assert CANARY[::-1].encode() not in answer.raw
+
+
+@pytest.mark.parametrize("page", [ORDERS, "Sunny."])
+def test_a_sealed_thought_brings_the_taint_of_what_it_had_read(agents, page):
+    history = [
+        {"role": "user", "content": "Look."},
+        {"type": "function_call", "call_id": "c1", "name": "web", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c1", "output": page},
+    ]
+    include = ["reasoning.encrypted_content"]
+    agents.script(thought("It says much."), final("It is sunny."), DONE)
+    first = agents.client.responses.create(model=agents.model, input=history, include=include)
+    sealed = [item.to_dict() for item in first.output if item.type == "reasoning"]
+    agents.script(call("mail", "{}"), CALLS)
+
+    kept = [history[0], *sealed, {"role": "user", "content": "Mail it."}]
+    tools = [{"type": "function", "strict": False, **tool} for tool in TOOLS]
+    second = agents.client.responses.create(model=agents.model, input=kept, tools=tools)
+
+    called = [item.name for item in second.output if item.type == "function_call"]
+    assert called == ([] if page == ORDERS else ["mail"])

@@ -23,6 +23,13 @@ def test_what_was_sealed_is_opened_as_it_was(text):
     assert sealer().open(blob, **MINE) == Thought(text, EXCHANGE)
 
 
+@given(st.text(st.characters(), max_size=50), st.binary(max_size=200))
+def test_a_trace_travels_with_the_text(text, trace):
+    blob = sealer().seal(text, **MINE, exchange=EXCHANGE, trace=trace)
+
+    assert sealer().open(blob, **MINE) == Thought(text, EXCHANGE, trace)
+
+
 def test_the_text_cannot_be_read_off_the_blob():
     assert "secret" not in sealer().seal("secret", **MINE, exchange=EXCHANGE)
 

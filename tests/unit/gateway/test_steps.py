@@ -94,3 +94,20 @@ def test_a_result_that_the_client_took_out_is_one_that_nobody_scored():
         ("web", {"bad": 0.0}, 0),
         ("web", {}, 1),
     ]
+
+
+def test_a_thought_that_comes_back_without_what_it_had_read_brings_its_trace():
+    first = Steps(Prompt("m", HISTORY), policy())
+    first.at(
+        Stage.TOOL_RESULT, assessed(portion(Prompt("m", HISTORY), Stage.TOOL_RESULT), 0.1, 0.7)
+    )
+    kept = (*HISTORY[:1], Message(Role.ASSISTANT, "hm", Channel.ANALYSIS), Message(Role.USER, "x"))
+
+    later = Steps(Prompt("m", kept), policy(), [(1, first.trace())]).at(
+        Stage.INPUT, assessed((), ())
+    )
+
+    assert [(step.tool, step.scores, step.turns_ago) for step in later.results] == [
+        ("web", {"bad": 0.1}, 2),
+        ("web", {"bad": 0.7}, 1),
+    ]
