@@ -104,6 +104,8 @@ class Passage:
         secrets: What the model was told and must not pass on, for what it does and says.
         trajectory: What came before it in the exchange, for what the model thinks, does and
             says; None where nobody knows.
+        probed: By category the highest score of the model's own probes while it said this;
+            None where they did not read it.
     """
 
     source: Source
@@ -113,6 +115,7 @@ class Passage:
     tool: str | None = None
     trajectory: Trajectory | None = None
     secrets: Secrets = field(default=NO_SECRETS, repr=False)
+    probed: Mapping[str, float] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from importlib.metadata import version
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -49,7 +50,7 @@ from gateway.egress import Egress, networks
 from gateway.enforcement import Enforcement
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.identity import Identity
-from gateway.judging import open_judges, open_reviewer
+from gateway.judging import open_judges, open_probes, open_reviewer
 from gateway.limits import Limits, open_limits
 from gateway.metrics import Metrics
 from gateway.oversight import Oversight
@@ -180,7 +181,8 @@ def open_runner(settings: Settings) -> Runner:
         return UpstreamToken(engine, load_harmony(cache))
     from model_runner.local import load_local  # imports torch: only where it is needed
 
-    return load_local(settings.model, cache)
+    probes_file = Path(settings.probes_file) if settings.probes_file else None
+    return load_local(settings.model, cache, probes_file)
 
 
 def _open_log_tree(
@@ -303,7 +305,7 @@ async def _open_panel(settings: Settings, model: Runner, stack: AsyncExitStack) 
     judges = await asyncio.to_thread(open_judges, settings.judges_file, model)
     for judge in judges:
         stack.push_async_callback(judge.aclose)
-    return Panel(build(settings.classifiers), judges)
+    return Panel(build(settings.classifiers), [*judges, *open_probes(settings.probes_file)])
 
 
 async def _open_policies(

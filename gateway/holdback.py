@@ -15,11 +15,14 @@ the first visible word, and each next one is twice as long, for the sake of thro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Protocol, TypeAlias
 
 import re2
 
+from model_runner.probes.reply import highest
 from model_runner.types import Channel, Delta
 
 FIRST_CHARS = 80  # shortest first passage of a streamed message, unless the message ends
@@ -50,6 +53,8 @@ _SPACE = re2.compile(r"(?s)(.*\s)")
 # A key of many lines is judged as one: from its first line up to its last.
 _BLOCK = re2.compile(r"-----BEGIN[A-Z ]{0,30}PRIVATE KEY|PuTTY-User-Key-File-")
 _BLOCK_END = re2.compile(r"-----END[A-Z ]{0,30}PRIVATE KEY[A-Z ]{0,10}-----|Private-MAC")
+
+Probed: TypeAlias = Mapping[str, float] | None
 
 
 class _Pattern(Protocol):
@@ -101,6 +106,7 @@ class Holdback:
         self._largest_chars = LARGEST_CHARS if stream else UNARY_CHARS
         self._open: Delta | None = None  # the message being spoken: channel, number, tool
         self._text = ""  # not yet judged
+        self._probed: list[tuple[int, Probed]] = []  # of it: up to where, and what was read there
         self._before = ""
         self._unsaid = True  # whether nothing of the open message was taken yet
         self._said: dict[bool, str] = {}  # the end of all thoughts (True), of all words (False)
@@ -115,6 +121,7 @@ class Holdback:
             self._begin(delta)
         else:
             self._text += delta.text
+        self._probed.append((len(self._text), delta.probed))
         if delta.tool is None and (cut := self._cut()):
             ready.append(self._take(cut))
         if self._budget and delta.channel is Channel.FINAL:
@@ -137,17 +144,38 @@ class Holdback:
         earlier = self._said.get(delta.channel is Channel.ANALYSIS, "")
         self._before = earlier[-OVERLAP_CHARS:] if delta.tool is None else ""
         self._open, self._text, self._unsaid = delta, delta.text, True
+        self._probed = []
         self._target = self._first_chars
 
     def _take(self, cut: int) -> Held:
         assert self._open is not None  # noqa: S101 - callers hold text of an open message
-        said = Delta(self._open.channel, self._text[:cut], self._open.message, self._open.tool)
+        said = replace(self._open, text=self._text[:cut], probed=self._probed_until(cut))
         held = Held(said, self._before, min(self._ahead, cut))
         self._before = (self._before + said.text)[-OVERLAP_CHARS:]
         self._text, self._unsaid = self._text[cut:], False
         self._ahead -= held.ahead
         self._target = min(2 * self._target, self._largest_chars)
         return held
+
+    def _probed_until(self, cut: int) -> Probed:
+        """Return what was read while the text up to `cut` was said, and forget it.
+
+        What was read of a piece that is cut in two counts for both parts.
+        """
+        whole = cut == len(self._text)
+        stretches = list(self._stretches())
+        read = [probed for begin, _, probed in stretches if whole or begin < cut]
+        self._probed = [
+            (end - cut, probed) for begin, end, probed in stretches if end > cut or begin >= cut
+        ]
+        known = [probed for probed in read if probed is not None]
+        return reduce(highest, known) if known and len(known) == len(read) else None
+
+    def _stretches(self) -> Iterator[tuple[int, int, Probed]]:
+        begin = 0
+        for end, probed in self._probed:
+            yield begin, end, probed
+            begin = end
 
     def _cut(self) -> int:
         """Return how many code points of the buffer to judge now; 0 to wait for more."""

@@ -24,6 +24,7 @@ from classifiers.judges.text_model import (
     TextModelError,
 )
 from classifiers.panel import Panel
+from classifiers.probe import Probe
 from model_runner.types import (
     Channel,
     Delta,
@@ -157,6 +158,23 @@ def open_reviewer(panel: Panel, name: str) -> Overseer | None:
     if isinstance(judge, Overseer):
         return judge
     raise ValueError(f"the judge `{name}` is not of kind `overseer`: it reads no trajectories")
+
+
+def open_probes(probes_file: str) -> list[Probe]:
+    """Return the classifier that speaks for the model's own probes, if there are any.
+
+    Args:
+        probes_file: The setting; empty means that there are none.
+
+    Raises:
+        ValueError: If the file cannot be used.
+    """
+    if not probes_file:
+        return []
+    from model_runner.probes.file import read_probes  # only where there are probes
+
+    probes = read_probes(Path(probes_file))
+    return [Probe(probes.digest, probes.categories)]
 
 
 def warn_of_missing(policy: Policy, panel: Panel) -> None:

@@ -125,7 +125,8 @@ def reply_passage(delta: Delta, before: str, prompt: Prompt, course: Course) -> 
     """Return the passage to judge for a piece of the reply to `prompt`."""
     source = _source_of_reply(delta)
     asked = last_user_text(prompt)
-    return Passage(source, delta.text, before, asked, delta.tool, course.trajectory())
+    led = course.trajectory()
+    return Passage(source, delta.text, before, asked, delta.tool, led, probed=delta.probed)
 
 
 def steps_of(prompt: Prompt) -> tuple[Step, ...]:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from classifiers.panel import Panel
 from classifiers.registry import build
-from gateway.judging import open_judges
+from gateway.judging import open_judges, open_probes
 from gateway.settings import Settings
 from policies.bundle import Lock
 from policies.lint import lint as linted
@@ -53,7 +53,7 @@ async def open_panel() -> AsyncIterator[Panel]:
         judges = await asyncio.to_thread(open_judges, settings.judges_file, None)
         for judge in judges:
             stack.push_async_callback(judge.aclose)
-        yield Panel(build(settings.classifiers), judges)
+        yield Panel(build(settings.classifiers), [*judges, *open_probes(settings.probes_file)])
 
 
 def _finding(file: str, line: int, column: int, code: str, message: str) -> dict[str, str]:

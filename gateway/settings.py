@@ -139,6 +139,13 @@ class Settings(BaseSettings):
             "percent.",
         ),
     ] = 1.0
+    probes_file: Annotated[
+        str,
+        Field(
+            description="Probes on the model in this process, a `.safetensors` file trained on "
+            "its very weights; empty means none."
+        ),
+    ] = ""
     bootstrap_key: Annotated[
         SecretStr,
         Field(description="An API key to accept from first start on, for scripts; scope `admin`."),
@@ -300,6 +307,12 @@ class Settings(BaseSettings):
     def _check_upstream_url(self) -> Settings:
         if self.upstream_url and not self.upstream_url.startswith(("http://", "https://")):
             raise ValueError("`upstream_url` must start with `http://` or `https://`")
+        return self
+
+    @model_validator(mode="after")
+    def _check_probes_file(self) -> Settings:
+        if self.probes_file and self.upstream_url:
+            raise ValueError("`probes_file` reads a model in this process; `upstream_url` has none")
         return self
 
     @property

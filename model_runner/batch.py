@@ -13,13 +13,14 @@ Positions are the row's own, so a row reads the same wherever its padding ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers.cache_utils import DynamicCache
 
+from model_runner.probes.tap import Tap
 from model_runner.sampling import Draw, draw_token
 
 PIECE = 512  # tokens of a prompt that are read in one forward pass
@@ -37,8 +38,10 @@ class Row:
         stop: Ids that end the reply; the one that does is part of it.
         max_tokens: Most tokens of the reply.
         fresh: Tokens drawn since they were last taken away.
+        probed: For each of these, the scores of the probes, if there are any.
         ended: Whether the reply is complete.
         failure: Why there will be no more tokens, if it broke off.
+        smoothed: The probes' smoothed logits at the last token read, (category,).
     """
 
     token_ids: list[int]
@@ -46,15 +49,19 @@ class Row:
     stop: frozenset[int]
     max_tokens: int
     fresh: list[int] = field(default_factory=list)
+    probed: list[list[float]] = field(default_factory=list)
     ended: bool = False
     failure: Exception | None = None
     drawn: int = 0
     last: int = -1
+    smoothed: torch.Tensor | None = None
 
-    def add(self, logits: torch.Tensor) -> None:
-        """Draw the next token from `logits`: (vocabulary,)."""
+    def add(self, logits: torch.Tensor, scores: list[float] | None = None) -> None:
+        """Draw the next token from `logits`: (vocabulary,); `scores` are those of the probes."""
         self.last = draw_token(logits, self.draw)
         self.fresh.append(self.last)
+        if scores is not None:
+            self.probed.append(scores)
         self.drawn += 1
         self.ended = self.last in self.stop or self.drawn >= self.max_tokens
 
@@ -67,6 +74,10 @@ class Row:
 class Batch:
     """Rows that are decoded together, and the prompts that wait to be read.
 
+    Args:
+        model: The model.
+        tap: The probes that are read on the way, if there are any.
+
     INVARIANT: `rows[i]` is row i of `seen` and of every key and value tensor.
 
     Attributes:
@@ -74,10 +85,11 @@ class Batch:
         reading: The prompts that have not been read to their end, oldest first.
     """
 
-    def __init__(self, model: Any) -> None:  # noqa: ANN401 - transformers ships no types
+    def __init__(self, model: Any, tap: Tap | None = None) -> None:  # noqa: ANN401 - transformers ships no types
         self.rows: list[Row] = []
         self.reading: list[_Reading] = []
         self._model = model
+        self._tap = tap
         self._device = torch.device(model.device)
         self._layers: _KeysAndValues = []
         self._seen = torch.empty(0, 0, dtype=torch.long, device=self._device)
@@ -117,9 +129,11 @@ class Batch:
         row = reading.row
         try:
             logits = reading.read_piece(self._model, self._device)
+            if self._tap is not None:
+                row.smoothed = self._tap.smooth(row.smoothed, self._tap.take()[0])
             if logits is None:
                 return
-            row.add(logits)
+            row.add(logits, self._scores([row])[0])
         except Exception as failure:  # noqa: BLE001 - the thread serves other replies too
             row.failure = failure
         self.reading.pop(0)
@@ -131,15 +145,31 @@ class Batch:
     def _decode(self) -> None:
         try:
             logits = self._forward()
+            if self._tap is not None:
+                self._smooth(self._tap)
+            probed = self._scores(self.rows)
         except Exception as failure:  # noqa: BLE001 - reported by each row it concerns
             for row in self.rows:
                 row.failure = failure
             return
-        for row, scores in zip(self.rows, logits, strict=True):
+        for row, of_row, scores in zip(self.rows, logits, probed, strict=True):
             try:
-                row.add(scores)
+                row.add(of_row, scores)
             except RuntimeError as failure:
                 row.failure = failure
+
+    def _smooth(self, tap: Tap) -> None:
+        before = torch.stack([row.smoothed for row in self.rows if row.smoothed is not None])
+        for row, smoothed in zip(self.rows, tap.smooth(before, tap.take()), strict=True):
+            row.smoothed = smoothed
+
+    def _scores(self, rows: list[Row]) -> Sequence[list[float] | None]:
+        """Return what the probes say of the token that each row is about to draw."""
+        if self._tap is None:
+            return [None] * len(rows)
+        return self._tap.scores(
+            torch.stack([row.smoothed for row in rows if row.smoothed is not None])
+        )
 
     def _forward(self) -> torch.Tensor:
         """Return logits: (row, vocabulary)."""

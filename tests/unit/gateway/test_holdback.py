@@ -1,4 +1,5 @@
-from itertools import pairwise
+from dataclasses import replace
+from itertools import cycle, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,3 +154,63 @@ def test_an_empty_message_after_another_is_one_empty_passage_too():
     items = run([Delta(Channel.COMMENTARY, "ok", 0), Delta(Channel.FINAL, "", 1)])
 
     assert [held.delta.text for held in items] == ["ok", ""]
+
+
+SCORES = st.lists(st.sampled_from([0.1, 0.2, 0.5, 0.9, None]), min_size=1, max_size=8)
+
+
+@given(MESSAGES, st.lists(st.integers(0, 400), max_size=20), SCORES)
+def test_a_passage_has_the_highest_score_read_while_any_of_it_was_said(messages, cuts, scores):
+    deltas = [
+        replace(delta, probed=None if score is None else {"bad": score})
+        for delta, score in zip(chunked(messages, cuts), cycle(scores), strict=False)
+    ]
+    begins = _beginnings(deltas)
+
+    taken: dict[int, int] = {}
+    for held in run(deltas):
+        message, text = held.delta.message, held.delta.text
+        begin = taken.get(message, 0)
+        taken[message] = end = begin + len(text)
+        inside = [
+            delta.probed
+            for delta, start in zip(deltas, begins, strict=True)
+            if delta.message == message and start < end and start + len(delta.text) > begin
+        ]
+        if any(probed is None for probed in inside):
+            assert held.delta.probed is None
+        elif held.delta.probed is not None and inside:
+            assert held.delta.probed["bad"] >= max(probed["bad"] for probed in inside)
+
+
+def _beginnings(deltas):
+    """Where in its message each delta begins."""
+    begins, spoken = [], {}
+    for delta in deltas:
+        begins.append(spoken.get(delta.message, 0))
+        spoken[delta.message] = begins[-1] + len(delta.text)
+    return begins
+
+
+def test_a_piece_that_is_cut_in_two_counts_for_both_passages():
+    sentence = "This is said at some length, so that it is judged by itself at last, see here. "
+    first = Delta(Channel.FINAL, sentence, 0, probed={"bad": 0.1})
+    cut = Delta(Channel.FINAL, sentence + "And", 0, probed={"bad": 0.9})
+    last = Delta(Channel.FINAL, " more.", 0, probed={"bad": 0.2})
+
+    held = run([first, cut, last])
+
+    said = [(item.delta.text, item.delta.probed["bad"]) for item in held]
+    assert said == [(sentence + sentence, 0.9), ("And more.", 0.9)]
+
+
+def test_an_empty_message_keeps_what_was_read_of_it():
+    [held] = run([Delta(Channel.FINAL, "", 0, probed={"bad": 0.7})])
+
+    assert held.delta.probed == {"bad": 0.7}
+
+
+def test_what_nobody_read_has_no_score():
+    [held] = run([Delta(Channel.FINAL, "a", 0, probed={"bad": 0.7}), Delta(Channel.FINAL, "b", 0)])
+
+    assert held.delta.probed is None
