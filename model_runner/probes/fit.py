@@ -158,13 +158,13 @@ def _train(
         logits = features @ weights.T + bias
         each = binary_cross_entropy_with_logits(logits, labels, reduction="none")
         total = (each * counts * shares).sum() + penalty * weights.pow(2).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return total
 
     for _ in range(3):  # the shares are held while the weights move
         with torch.no_grad():
             shares = _shares(material, features @ weights.T + bias)
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return weights.detach(), bias.detach()
 
 
@@ -195,10 +195,10 @@ def _platt(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
         total = binary_cross_entropy_with_logits(logits * line[0] + line[1], labels, weight=counts)
         # Held to a slope near 1 where the texts are told apart entirely.
         total = total + 1e-3 * (line[0] - 1).pow(2)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return total
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     slope, offset = line.tolist()
     return max(slope, 1e-3), offset  # a higher logit is never less harmful
 
