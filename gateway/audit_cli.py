@@ -85,7 +85,7 @@ def show_entry(
 
 
 @app.command("verify")
-def verify_bundle(
+def verify_bundle(  # noqa: PLR0913 - the options of a command
     bundle: Annotated[Path, typer.Argument(help="What `export` or `proof` wrote.")],
     key: Annotated[str, typer.Option(help="The log's verifier key, or a file with it.")],
     since: Annotated[
@@ -95,14 +95,19 @@ def verify_bundle(
         str | None,
         typer.Option(help="The log's ML-DSA-44 key, or a file: it must have signed too."),
     ] = None,
+    witness_key: Annotated[
+        list[str] | None,
+        typer.Option(help="A witness's key, or a file: it must have cosigned --since; repeatable."),
+    ] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="One per core by default.")] = None,
     as_json: Json = False,
 ) -> None:
     """Verify a bundle or a proof. Status 0 intact, 1 tampered, 2 nothing can be said."""
-    from gateway.audit.verify_main import checked, in_words
+    from gateway.audit.verify_main import Also, checked, in_words
 
+    also = Also(mldsa_key, witness_key or ())
     with progress_bar("verifying") as progress:
-        status, answer = checked(bundle, key, since, processes, progress, mldsa_key)
+        status, answer = checked(bundle, key, since, processes, progress, also)
     if isinstance(answer, str):
         fail(answer, status)
     typer.echo(json.dumps(answer.document()) if as_json else in_words(answer))

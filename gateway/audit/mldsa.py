@@ -98,7 +98,7 @@ def parse_mldsa_signing_key(text: str) -> MldsaSigningKey:
 
 def sign_mldsa(note: Note, key: MldsaSigningKey, time: int) -> Note:
     """Return a checkpoint's note with the log's line by `key`, at `time`, Unix seconds."""
-    message = _message(parse_checkpoint(note.text), key.name, time)
+    message = _cosigned_message(parse_checkpoint(note.text), key.name, time)
     private = _mldsa().MLDSA44PrivateKey.from_seed_bytes(key.seed)
     value = time.to_bytes(_STAMP, "big") + private.sign(message)
     made = Signature(key.name, key.verifier.key_id, value)
@@ -117,7 +117,7 @@ def check_mldsa(note: Note, key: MldsaKey) -> None:
 def _check(checkpoint: Checkpoint, value: bytes, key: MldsaKey) -> None:
     if len(value) != _STAMP + _SIGNATURE:
         raise NoteError(f"the ML-DSA-44 signature by `{key.name}` is not valid")
-    message = _message(checkpoint, key.name, int.from_bytes(value[:_STAMP], "big"))
+    message = _cosigned_message(checkpoint, key.name, int.from_bytes(value[:_STAMP], "big"))
     public_key = _mldsa().MLDSA44PublicKey.from_public_bytes(key.public_key)
     try:
         public_key.verify(value[_STAMP:], message)
@@ -125,7 +125,7 @@ def _check(checkpoint: Checkpoint, value: bytes, key: MldsaKey) -> None:
         raise NoteError(f"the ML-DSA-44 signature by `{key.name}` is not valid") from error
 
 
-def _message(checkpoint: Checkpoint, name: str, time: int) -> bytes:
+def _cosigned_message(checkpoint: Checkpoint, name: str, time: int) -> bytes:
     """Return a `cosigned_message` over the whole tree."""
     end = checkpoint.size.to_bytes(8, "big")
     stamp = time.to_bytes(_STAMP, "big")

@@ -14,6 +14,7 @@ MODULES = (
     "gateway.notes",
     "gateway.audit.merkle",
     "gateway.audit.checkpoint",
+    "gateway.audit.cosignature",
     "gateway.audit.mldsa",
     "gateway.audit.succession",
     "gateway.audit.projection",
@@ -28,7 +29,7 @@ MODULES = (
 
 _HEADER = '''"""Verifies the decision log of Ostiary; needs Python 3.11 and `cryptography`.
 
-    python {name} BUNDLE --key KEY [--since OLD] [--mldsa-key KEY] [--json]
+    python {name} BUNDLE --key KEY [--since OLD] [--witness-key KEY] [--mldsa-key KEY] [--json]
 
 Exit status: 0 intact, 1 tampered, 2 wrong usage, or nothing can be said.
 Made by `ostiary audit verifier` from the modules that are named below.

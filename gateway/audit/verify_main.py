@@ -12,12 +12,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.audit.bundle import BundleError
+from gateway.audit.cosignature import cosignatures, parse_witness_key
 from gateway.audit.mldsa import MldsaKey, parse_mldsa_key
 from gateway.audit.verify import Progress, Report, Trust
 from gateway.audit.verify_files import verify_anything
-from gateway.notes import NoteError, VerifierKey, parse_verifier_key
+from gateway.notes import NoteError, VerifierKey, parse_note, parse_verifier_key
 
 INTACT, TAMPERED, UNKNOWN = 0, 1, 2
 
@@ -85,19 +87,36 @@ def _of_log(report: Report) -> str:
     return f"  made of {report.entries} of {report.size} entries of {report.origin}"
 
 
+class Also(NamedTuple):
+    """What must hold besides, keys as they are given.
+
+    Attributes:
+        mldsa_key: The log's, which must have signed too.
+        witness_keys: Of those who must all have cosigned the older checkpoint.
+    """
+
+    mldsa_key: str | None = None
+    witness_keys: Sequence[str] = ()
+
+
+NOTHING_ELSE = Also()
+
+
 def checked(
     path: Path,
     key: str,
     since: Path | None,
     processes: int | None,
     progress: Progress,
-    mldsa: str | None = None,
+    also: Also = NOTHING_ELSE,
 ) -> tuple[int, Report | str]:
     """Return the exit status, and the report or why there is none."""
     try:
         older = since.read_bytes() if since is not None else None
         verifier = read_verifier_key(key)
-        second = read_mldsa_key(mldsa) if mldsa is not None else None
+        second = read_mldsa_key(also.mldsa_key) if also.mldsa_key is not None else None
+        if (missing := _not_cosigned(older, also.witness_keys)) is not None:
+            return TAMPERED, Report(False, f"the older checkpoint: {missing}")
         trust = Trust(verifier, second)
         report = verify_anything(path, trust, older, processes=processes, progress=progress)
     except (BundleError, NoteError) as error:
@@ -107,20 +126,42 @@ def checked(
     return INTACT if report.intact else TAMPERED, report
 
 
+def _not_cosigned(older: bytes | None, given: Sequence[str]) -> str | None:
+    """Return which of these witnesses did not cosign a checkpoint, None if all did.
+
+    Raises:
+        BundleError: If there is none to look at.
+        NoteError: If a key is none.
+    """
+    keys = [parse_witness_key(_key_text(each)) for each in given]
+    if not keys:
+        return None
+    if older is None:
+        raise BundleError("witnesses cosign the checkpoint that is given as --since")
+    try:
+        found = {each.witness for each in cosignatures(parse_note(older), keys)}
+    except NoteError as error:
+        return str(error)
+    missing = [key.name for key in keys if key not in found]
+    return f"`{missing[0]}` has not cosigned it" if missing else None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify one bundle; return the exit status."""
     parser = argparse.ArgumentParser(description="Verify a bundle or a proof of Ostiary's log.")
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--key", required=True, help="the log's verifier key, or a file with it")
     parser.add_argument("--mldsa-key", help="require a signature by this ML-DSA-44 key too")
+    parser.add_argument(
+        "--witness-key", action="append", help="require that this witness cosigned --since"
+    )
     parser.add_argument("--since", type=Path, help="a checkpoint that you were given earlier")
     parser.add_argument("--processes", type=int, help="as many as there are cores by default")
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     given = parser.parse_args(arguments)
     progress = _bar if sys.stderr.isatty() else _silence
-    status, answer = checked(
-        given.bundle, given.key, given.since, given.processes, progress, given.mldsa_key
-    )
+    also = Also(given.mldsa_key, given.witness_key or ())
+    status, answer = checked(given.bundle, given.key, given.since, given.processes, progress, also)
     if isinstance(answer, str):
         sys.stderr.write(f"{answer}\n")
     else:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 
 import aiohttp
 import pytest
@@ -12,10 +14,11 @@ from starlette.routing import Route
 
 from gateway.audit.checkpoint import parse_checkpoint, parse_hash
 from gateway.audit.cosignature import cosignatures, witness_key
-from gateway.audit.export import growth, signed_tree
+from gateway.audit.export import Stretch, export, growth, signed_tree
 from gateway.audit.heads import FileHeads
 from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
+from gateway.audit.verifier import single_file
 from gateway.audit.witness import Request, Witness
 from gateway.audit.witness_service import create_witness
 from gateway.audit.witnesses import (
@@ -330,3 +333,38 @@ def test_a_witness_is_given_as_a_url_and_a_key(text):
     )
     with pytest.raises(ValueError, match="witness"):
         parse_place(text)
+
+
+async def test_an_auditor_requires_a_witness_and_the_one_file_does_too(
+    database, write, witness, ask, tmp_path
+):
+    await write()
+    async with served(witness) as url:
+        await ask(url)
+    older, alone = tmp_path / "witnessed", tmp_path / "alone"
+    older.write_bytes(await cosigned_checkpoint(database))
+    alone.write_bytes((await signed_tree(database)).checkpoint)
+    await write()
+    await export(database, Stretch(), tmp_path / "log.tar")
+    script = tmp_path / "ostiary_verify.py"
+    script.write_text(single_file())
+    stranger = witness_key(SigningKey("stranger.example", b"s" * 32))
+
+    def verified(*arguments):
+        command = [sys.executable, script, tmp_path / "log.tar", "--key", str(KEY.verifier)]
+        done = subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    required = ("--witness-key", str(PUBLIC))
+    cases = [
+        (("--since", older, *required), 0, "intact"),
+        (("--since", alone, *required), 1, "`auditor.example` has not cosigned it"),
+        (("--since", older, *required, "--witness-key", str(stranger)), 1, "stranger.example"),
+        (required, 2, "--since"),
+        (("--since", older, "--witness-key", str(KEY.verifier)), 2, "not the key of a witness"),
+    ]
+    for arguments, status, said in cases:
+        found = await asyncio.to_thread(verified, *arguments)
+        assert (found[0], said in found[1]) == (status, True), found
