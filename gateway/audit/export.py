@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.audit.archive import Archive, whole_file
@@ -35,7 +34,7 @@ from gateway.audit.merkle import (
     inclusion_ranges,
 )
 from gateway.audit.queries import entry_id_of
-from gateway.audit.succession import KEY_CHANGED
+from gateway.audit.succession import KEY_CHANGED, recorded_change
 from gateway.audit.tiles import WIDTH, Place, nodes_in, places_of
 from gateway.audit.verify import KEYED_PROOF_FORMAT, PROOF_FORMAT
 from gateway.errors import Conflict, NotFound
@@ -256,7 +255,8 @@ async def proof(database: Database, id: str) -> dict[str, Any]:
 async def key_changes(connection: AsyncConnection) -> list[str]:
     """Return the changes of the log's key, signed notes, in their order."""
     found = await of_type(connection, KEY_CHANGED, 0)
-    return [orjson.loads(entry.body)["log_key"]["note"] for entry in found]
+    notes = (recorded_change(entry.body) for entry in found)
+    return [note for note in notes if note is not None]
 
 
 async def growth(database: Database, tree: TreeRow, old: int) -> list[str]:

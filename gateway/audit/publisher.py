@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
-import orjson
 import structlog
 
 from gateway.audit.checkpoint import Checkpoint
@@ -26,7 +25,13 @@ from gateway.audit.heads import HeadKeeper
 from gateway.audit.log_key import LogKeys
 from gateway.audit.merkle import range_hash
 from gateway.audit.mldsa import sign_mldsa
-from gateway.audit.succession import KEY_CHANGED, Keyring, Succession, parse_succession
+from gateway.audit.succession import (
+    KEY_CHANGED,
+    Keyring,
+    Succession,
+    parse_succession,
+    recorded_change,
+)
 from gateway.audit.tiles import nodes_in, places_of
 from gateway.errors import StoreUnavailable
 from gateway.notes import Note, NoteError, SigningKey, VerifierKey, sign
@@ -155,14 +160,12 @@ class Publisher:
         async with self._database.read() as connection:
             found = await of_type(connection, KEY_CHANGED, self._read_to)
         for entry in found:
-            try:
-                note = orjson.loads(entry.body)["log_key"]["note"]
-                self._changes.append(parse_succession(note.encode()))
-            except (NoteError, KeyError, TypeError, AttributeError):
-                log.warning("log_key_change_unreadable", seq=entry.seq)  # nobody signed it
-            else:
-                self._changed_at = entry.seq
             self._read_to = entry.seq
+            if (note := recorded_change(entry.body)) is None:
+                log.warning("log_key_change_unreadable", seq=entry.seq)
+            else:
+                self._changes.append(parse_succession(note.encode()))
+                self._changed_at = entry.seq
         try:
             self._ring = Keyring((key.verifier for key in self._keys.held), self._changes)
         except NoteError as error:

@@ -14,6 +14,7 @@ checkpoints, and one with a new key older ones.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -85,6 +86,19 @@ def parse_succession(content: bytes) -> Succession:
     if len(verify(note, (old, new))) != 2:
         raise NoteError("a change of key must be signed by both keys")
     return found
+
+
+def recorded_change(entry: bytes) -> str | None:
+    """Return the note of an entry of the type `KEY_CHANGED`, None if not both keys signed it.
+
+    Whoever may write to the log can write such an entry; it says nothing by itself.
+    """
+    try:
+        note = json.loads(entry)["log_key"]["note"]
+        parse_succession(note.encode())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return str(note)
 
 
 class Keyring:

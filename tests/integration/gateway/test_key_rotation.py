@@ -10,6 +10,7 @@ import pytest
 
 from gateway.audit import key_rotation
 from gateway.audit.conversion import FORMATS, convert
+from gateway.audit.entry import Entry
 from gateway.audit.export import Stretch, export, growth, proof, signed_tree
 from gateway.audit.heads import FileHeads
 from gateway.audit.key_rotation import keys_in_force, retire_keys, rotate_key
@@ -17,7 +18,7 @@ from gateway.audit.log_key import FileLogKeys
 from gateway.audit.log_tree import LogTree
 from gateway.audit.publisher import Wrong
 from gateway.audit.queries import tail
-from gateway.audit.succession import parse_succession
+from gateway.audit.succession import hand_over, parse_succession
 from gateway.audit.verifier import single_file
 from gateway.audit.verify import Trust, verify_file
 from gateway.audit.verify_files import verify_anything
@@ -260,6 +261,27 @@ async def test_a_replica_without_the_new_key_leaves_signing_to_others(
     await tree.turn()
     await other.turn()
     assert other.alarm is None
+
+
+@pytest.mark.parametrize("note", ["no note", None, "strangers"])
+async def test_an_entry_that_announces_a_key_and_is_not_signed_by_the_logs_says_nothing(
+    database, ledger, tree, write, keys, bundle, note
+):
+    await write()
+    await tree.turn()
+    key = keys.held[0].verifier
+    if note == "strangers":
+        strangers = [SigningKey(key.name, bytes([n]) * 32) for n in (1, 2)]
+        note = hand_over(tree.head, *strangers).decode()
+    body = {"log_key": {"old": str(key), "new": str(key), "note": note}}
+    await ledger.append(Entry("log_key.rotated", body))
+    await write()
+    await tree.turn()
+    await tree.turn()
+
+    assert (tree.alarm, tree.verifier_key) == (None, str(key))
+    report = verify_file(await bundle(), key)
+    assert (report.intact, report.entries) == (True, tree.head.size)
 
 
 async def test_a_key_that_nobody_announced_is_still_foreign(database, tree, write, tmp_path, heads):
