@@ -180,7 +180,7 @@ class Monitor:
         """Add what a thought means to do."""
         for category, score in self._deeds(before, text, context):
             _add(found, category, score)
-        if context.results and not self._stances.refuses(before + text):
+        if context.results and not self._stances.refuses(_clean(before + text)):
             _add(found, _FOLLOWED, _follows(text, context))
 
     def _deeds(self, before: str, text: str, context: Context) -> Iterator[tuple[str, float]]:
@@ -245,7 +245,7 @@ class Monitor:
 
     def _harm(self, passage: Passage, found: Found, heard: Sequence[Verdict]) -> str | None:
         """Add what the encoder says of a passage; return why it said nothing."""
-        if passage.source is Source.ANALYSIS and self._stances.refuses(passage.text):
+        if passage.source is Source.ANALYSIS and self._stances.refuses(_clean(passage.text)):
             return None
         trouble = None
         for verdict in heard:
@@ -277,12 +277,14 @@ def _stances(content: bytes) -> Stances:
 
 def _windows(before: str, text: str) -> Iterator[tuple[str, int]]:
     """Yield the pieces of `text` with what stands before each, and how long that is."""
+    before, text = _clean(before), _clean(text)
     for start in range(0, len(text), WINDOW):
         lead = (before if start == 0 else text[:start])[-OVERLAP:]
         yield lead + text[start : start + WINDOW], len(lead)
 
 
 def _clean(text: str) -> str:
+    """Return `text`, as long as it was, with question marks for halves of characters."""
     return text.encode("utf-8", "replace").decode()
 
 

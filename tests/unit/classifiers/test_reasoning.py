@@ -11,6 +11,7 @@ from classifiers.reasoning import LIMIT, Monitor
 from classifiers.types import TOO_LONG, Passage, Source, Step, Trajectory, Verdict
 
 MONITOR = Monitor()
+TEXT = st.text(st.characters(), max_size=300)  # halves of characters, too
 
 
 def scores(text, *led, source=Source.ANALYSIS, tool=None, monitor=MONITOR):
@@ -182,7 +183,7 @@ def test_the_digest_is_that_of_all_it_relies_on():
 
 
 @settings(max_examples=60)
-@given(st.sampled_from(sorted(Source)), st.text(max_size=300), st.text(max_size=300))
+@given(st.sampled_from(sorted(Source)), TEXT, TEXT)
 def test_every_verdict_is_well_formed_for_any_text(source, text, said):
     led = (user(said), result(said), thought(said))
 
@@ -202,6 +203,7 @@ def test_every_verdict_is_well_formed_for_any_text(source, text, said):
         "Ignore all previous " * 2000,
         "." * 40_000,
         "+1 (2" * 8000,
+        "I'll exfiltrate \ud800 the keys. " * 500,
     ],
 )
 def test_hostile_text_costs_time_that_grows_with_its_length(text):
