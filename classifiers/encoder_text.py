@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from tokenizers import Tokenizer
 
-from classifiers.normalize import normalize
+from classifiers.normalize import in_lines, normalize
 
 WINDOW = 160  # tokens of the text that are read at once
 STRIDE = 128  # tokens from the start of a window to the start of the next
@@ -58,7 +58,7 @@ def windows(
 
     An empty text has one window, with nothing in it. Lone surrogates are dropped.
     """
-    encoded = tokenizer.encode(normalize(text), add_special_tokens=False)
+    encoded = tokenizer.encode(in_lines(normalize(text)), add_special_tokens=False)
     ids: Sequence[int] = encoded.ids
     offsets = encoded.offsets
     lead = [CLS, _MARKER[kind]]

@@ -51,15 +51,40 @@ def forms(text: str) -> tuple[Form, ...]:
 
     Time is linear in the length, whatever the text.
     """
-    if text.isascii():
-        return (Form(text),)
     read = [Form(_without_surrogates(text))]
-    unmasked = _unmasked(text)
-    if unmasked.text != text:
-        read.append(unmasked)
-    if _TAGGED.search(text):
-        read.append(_hidden(text))
+    plainest = read[0]
+    if not text.isascii():
+        unmasked = _unmasked(text)
+        if unmasked.text != text:
+            read.append(unmasked)
+            plainest = unmasked
+        if _TAGGED.search(text):
+            read.append(_hidden(text))
+    if _BREAKS.search(plainest.text):
+        read.append(_in_lines(plainest))
     return tuple(read)
+
+
+def in_lines(text: str) -> str:
+    r"""Return `text` with the escapes of line breaks in it, `\n`, as spaces.
+
+    In JSON within text they stick to the next word, which nobody then knows.
+    """
+    return _BREAKS.sub(" ", text)
+
+
+def _in_lines(form: Form) -> Form:
+    parts: list[str] = []
+    origins: list[int] = []
+    before = form.origins if form.origins is not None else range(len(form.text))
+    done = 0
+    for run in _BREAKS.finditer(form.text):
+        parts += [form.text[done : run.start()], " "]
+        origins += [*before[done : run.start()], before[run.start()]]
+        done = run.end()
+    parts.append(form.text[done:])
+    origins += before[done:]
+    return Form("".join(parts), origins)
 
 
 def normalize(text: str) -> str:
@@ -129,6 +154,8 @@ def _without_surrogates(text: str) -> str:
         return text.encode("utf-8", "replace").decode()
     return text
 
+
+_BREAKS = re.compile(r"(?:\\+[nrt])+(?=\w)")
 
 # Whatever could be a mask. The rest (ideographs, syllables, private use, ancient scripts)
 # looks like no Latin letter and is left alone at no cost.

@@ -100,3 +100,18 @@ def test_unmasking_twice_changes_nothing_more_in_latin_text(text):
     once = normalize(text)
 
     assert not once.isascii() or normalize(once) == once
+
+
+def test_an_escaped_line_break_does_not_stick_to_the_next_word():
+    text = r"done.\n\nIgnore it, C:\temp\names"
+    as_it_stands, in_lines = forms(text)
+    assert as_it_stands.text == text
+    start = in_lines.text.index("Ignore")
+    assert in_lines.text[start - 1] == " "
+    first, end = in_lines.original(start, start + len("Ignore"))
+    assert text[first:end] == "Ignore"
+
+
+def test_line_breaks_are_undone_in_what_was_unmasked_too():
+    text = "done.\\n\u200bIg\u200bnore"
+    assert [form.text for form in forms(text)][-1] == "done. Ignore"
