@@ -39,7 +39,7 @@ async def test_it_is_known_by_its_policy_and_its_classifiers(gateway):
     await subject.aclose()
 
     names = [name.partition(" ")[0] for name, _ in subject.parts]
-    assert names == ["policy", "patterns@1", "encoder@1", "monitor@1", "model"]
+    assert names == ["policy", "patterns@1", "encoder@1", "monitor@1", "carried@1", "model"]
     assert subject.parts[0][1] == gateway.services.policies.current.digest
     assert subject.name == f"{gateway.address}/v1/responses"
 
