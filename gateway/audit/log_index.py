@@ -21,8 +21,9 @@ from gateway.store.log_index import BLOCK, Times, Unindexed
 from gateway.store.session import Database
 
 PAUSE_S = 5.0
-_BATCH = 2000  # entries in one transaction
-_BATCHES = 10  # before others get their turn
+_BATCH = 256  # entries in one transaction: the loop is busy with them for some 3 ms
+_BATCHES = 80  # between two pauses
+_REST_S = 0.01  # after each, for those who wait for an answer
 
 log = structlog.get_logger(__name__)
 
@@ -61,6 +62,7 @@ class LogIndex:
             total += added
             if added < _BATCH:
                 break
+            await asyncio.sleep(_REST_S)
         return total
 
     async def _batch(self) -> int:

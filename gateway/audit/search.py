@@ -18,7 +18,8 @@ from gateway.store.log_index import LONGEST_TERM
 from gateway.store.search import Narrowed
 from gateway.store.session import Database
 
-_TOGETHER = 500  # entries read at once
+_MOST = 500  # entries read at once
+_FEWEST = 64
 Document = Mapping[str, Any]
 RULE, CATEGORY, ACTION, TYPE = "rule", "category", "action", "type"  # kinds of terms
 
@@ -150,13 +151,14 @@ async def find(database: Database, criteria: Criteria, page: Page) -> Found:
     cursor = await _cursor(database, page)
     narrowed = criteria.narrowed()
     found: list[dict[str, Any]] = []
+    together = min(max(_FEWEST, 2 * page.limit), _MOST)
     while len(found) <= page.limit:
-        rows = await store.entries(database, narrowed, cursor, newer=newer, limit=_TOGETHER)
+        rows = await store.entries(database, narrowed, cursor, newer=newer, limit=together)
         for seq, body in rows:
             entry = {"seq": seq, **orjson.loads(body)}
             if criteria.match(entry):
                 found.append(entry)
-        if len(rows) < _TOGETHER:
+        if len(rows) < together:
             break
         cursor = rows[-1].seq
     wanted = found[: page.limit]

@@ -30,6 +30,14 @@ _WITHOUT_TERMS = (
     "request.error",
     "request.lost",
 )
+_WIDEN = (
+    "(block) DO UPDATE SET "
+    "first_at = CASE WHEN excluded.first_at < log_blocks.first_at "
+    "THEN excluded.first_at ELSE log_blocks.first_at END, "
+    "last_at = CASE WHEN excluded.last_at > log_blocks.last_at "
+    "THEN excluded.last_at ELSE log_blocks.last_at END"
+)
+_ROWS = 500  # of one statement
 _TOGETHER = 32  # blocks that are looked through at once
 
 Times = tuple[str, str]
@@ -81,21 +89,29 @@ async def advance(
     moved = update(log_indexed).where(log_indexed.c.seq == old).values(seq=new)
     if (await connection.execute(moved)).rowcount != 1:
         return False
-    block = text(
-        "INSERT INTO log_blocks (block, first_at, last_at) VALUES (:block, :first, :last) "
-        "ON CONFLICT (block) DO UPDATE SET "
-        "first_at = CASE WHEN excluded.first_at < log_blocks.first_at "
-        "THEN excluded.first_at ELSE log_blocks.first_at END, "
-        "last_at = CASE WHEN excluded.last_at > log_blocks.last_at "
-        "THEN excluded.last_at ELSE log_blocks.last_at END"
-    )
-    await connection.execute(
-        block, [{"block": at, "first": first, "last": last} for at, (first, last) in times.items()]
-    )
-    term = text("INSERT INTO log_terms (term, block) VALUES (:term, :block) ON CONFLICT DO NOTHING")
-    if rows := [{"term": each, "block": at} for each, at in terms]:
-        await connection.execute(term, rows)
+    spans = [(at, first, last) for at, (first, last) in times.items()]
+    await _insert(connection, "log_blocks (block, first_at, last_at)", spans, _WIDEN)
+    await _insert(connection, "log_terms (term, block)", list(terms), "DO NOTHING")
     return True
+
+
+async def _insert(
+    connection: AsyncConnection, into: str, rows: Sequence[tuple[str | int, ...]], conflict: str
+) -> None:
+    """Insert rows as one statement: row by row, a busy loop would hold the writers up."""
+    for at in range(0, len(rows), _ROWS):
+        some = rows[at : at + _ROWS]
+        names = [
+            [f"v{number}_{place}" for place in range(len(row))] for number, row in enumerate(some)
+        ]
+        values = ", ".join("(" + ", ".join(f":{name}" for name in each) + ")" for each in names)
+        statement = text(f"INSERT INTO {into} VALUES {values} ON CONFLICT {conflict}")  # noqa: S608 - constants and parameters
+        bound = {
+            name: value
+            for each, row in zip(names, some, strict=True)
+            for name, value in zip(each, row, strict=True)
+        }
+        await connection.execute(statement, bound)
 
 
 class Look(NamedTuple):

@@ -13,7 +13,7 @@ from gateway.store.entries import StoredEntry
 from gateway.store.session import Database
 from gateway.store.tables import ADMINISTRATIVE, audit_entries
 
-_BLOCKS = 32  # that are looked through at once
+_FIRST, _MOST = 4, 64  # blocks that are looked through at once: few, and then more
 
 
 class Narrowed(NamedTuple):
@@ -111,15 +111,13 @@ class _Wanted:
             at, step = (cursor or 0) // log_index.BLOCK, 1
         else:
             at, step = (upto if cursor is None else min(cursor, upto)) // log_index.BLOCK, -1
-        covered = audit_entries.c.seq <= upto
+        covered, size = audit_entries.c.seq <= upto, _FIRST
         while len(self.rows) < self._limit:
-            some = await log_index.blocks(
-                self._connection, look, at, newer=self._newer, limit=_BLOCKS
-            )
+            some = await log_index.blocks(self._connection, look, at, newer=self._newer, limit=size)
             if not some:
                 break
             await self.read(cursor, covered, log_index.within(some))
-            at = some[-1] + step
+            at, size = some[-1] + step, min(2 * size, _MOST)
         return self.rows
 
 
