@@ -27,7 +27,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import orjson
 import structlog
 import uvloop
 
@@ -38,11 +40,11 @@ from gateway.audit.heads import FileHeads
 from gateway.audit.ledger import Ledger
 from gateway.audit.log_key import GivenLogKeys
 from gateway.audit.log_tree import LogTree
-from gateway.audit.queries import tail
 from gateway.audit.spool import Spool
 from gateway.audit.sweeper import Sweeper
 from gateway.audit.verify import verify_file
 from gateway.errors import AuditUnavailable
+from gateway.store import entries
 from gateway.store.session import Database
 
 CALLERS = 16
@@ -50,7 +52,7 @@ SPOOL_BYTES = 64 << 20
 LEASE_S = 5.0
 _LONGEST_LIFE_S = 0.4  # under load
 _START_S = 60.0  # a busy machine may take this long
-_ALL = 10_000_000
+_PAGE = 2000
 _fork = multiprocessing.get_context("fork")  # a new interpreter takes longer than a life
 
 
@@ -225,7 +227,7 @@ async def toll(url: str, home: Path, kills: int, writers: Writers) -> Toll:
     tree = LogTree(database, GivenLogKeys(KEY), FileHeads(home / "heads"))
     try:
         await tree.turn()
-        log = await tail(database, _ALL)
+        log = await _whole_log(database)
         found = {entry["decision"]["id"] for entry in log if "decision" in entry}
         found |= {entry["request"]["id"] for entry in log if entry["type"] == "request.completed"}
         await export(database, Stretch(), home / "bundle")
@@ -237,6 +239,15 @@ async def toll(url: str, home: Path, kills: int, writers: Writers) -> Toll:
     if any((home / "spool").glob("*")):
         problem = problem or "something is left in the spool"
     return Toll(kills, writers.named, len(log), writers.named - found, writers.spooled, problem)
+
+
+async def _whole_log(database: Database) -> list[dict[str, Any]]:
+    """Return every entry; page by page, for no statement may take as long as that takes."""
+    log, seq = list[dict[str, Any]](), 0
+    while page := await entries.after(database, seq, _PAGE):
+        log.extend(orjson.loads(entry.body) for entry in page)
+        seq = page[-1].seq
+    return log
 
 
 async def _migrate(url: str) -> None:

@@ -125,6 +125,7 @@ async def open_services(
     """Build everything, in the order in which things need each other, and close it again."""
     async with AsyncExitStack() as stack:
         database = Database(settings.resolved_database_url)
+        database.stale_s = settings.stale_s
         stack.push_async_callback(database.aclose)
         await database.migrate()
         log_tree, witnesses = _open_log_tree(settings, database, stack)

@@ -56,7 +56,9 @@ class Enforcement:
 
     def __post_init__(self) -> None:
         """Begin with nothing remembered."""
-        self._memory = Memory(lambda who: store.moments(self.database, *who), self.monotonic)
+        self._memory = Memory(
+            lambda who: store.moments(self.database, *who), self.monotonic, self.database.stale_s
+        )
 
     async def standing(
         self, project: str, subject: str | None, ladders: Sequence[Ladder]

@@ -133,7 +133,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         """Keep the bootstrap key as an HMAC. Raises `ValueError` if it is too short."""
-        self._memory = Memory(self._ask, self.monotonic)
+        self._memory = Memory(self._ask, self.monotonic, self.database.stale_s)
         if not self.bootstrap_key:
             return
         if len(self.bootstrap_key) < MIN_BOOTSTRAP_LENGTH:

@@ -1,7 +1,8 @@
 """Answers that are remembered for a short time, and asked for once however many want them.
 
 What keeps a database from being asked with every request, and what bounds how long a change
-elsewhere goes unseen here. A question that fails is not remembered.
+elsewhere goes unseen here. A question that fails is not remembered, and leaves the answer
+that was there: an operator may let that do while the database is away.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
+
+from gateway.errors import StoreUnavailable
 
 REMEMBERED_S = 1.0
 MAX_REMEMBERED = 10_000  # answers
@@ -24,15 +27,18 @@ class Memory(Generic[Question, Answer]):
     Args:
         ask: Finds an answer out.
         monotonic: This process's clock, seconds.
+        stale_s: So old may an answer be, seconds, where the database cannot be asked.
     """
 
     def __init__(
         self,
         ask: Callable[[Question], Awaitable[Answer]],
         monotonic: Callable[[], float] = time.monotonic,
+        stale_s: float = 0.0,
     ):
         self._ask = ask
         self._monotonic = monotonic
+        self._stale_s = stale_s
         self._answers: dict[Question, tuple[Answer, float]] = {}  # and when it was asked for
         self._asking: dict[Question, asyncio.Task[Answer]] = {}
 
@@ -48,7 +54,13 @@ class Memory(Generic[Question, Answer]):
             asking = asyncio.create_task(self._find_out(question))
             self._asking[question] = asking
             asking.add_done_callback(lambda done: self._answered(question, done))
-        return await asyncio.shield(asking)
+        try:
+            return await asyncio.shield(asking)
+        except StoreUnavailable:
+            known = self._answers.get(question)
+            if known is None or self._monotonic() - known[1] >= self._stale_s:
+                raise
+            return known[0]
 
     def forget(self, question: Question) -> None:
         """Have the next one who asks find out anew, whatever is being found out now."""

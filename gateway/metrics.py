@@ -222,7 +222,7 @@ class Metrics:
             self._alarm.labels(kind.value).set(kind is wrong)
         self._signed.set(tree.head.size if tree.head else 0)
         self._spool_entries.set(spool.entries if spool else 0)
-        self._spool_bytes.set(spool.bytes if spool else 0)
+        self._spool_bytes.set(spool.size if spool else 0)
 
     def oversight(self, result: str, waiting: int) -> None:
         """Count one review that ended, and note how many wait."""

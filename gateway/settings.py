@@ -239,6 +239,14 @@ class Settings(BaseSettings):
             "policies with `durability: spool`.",
         ),
     ] = 64
+    stale_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="How old what is known of keys, stops and strikes may be while the "
+            "database is away, seconds; 0 refuses requests then.",
+        ),
+    ] = 0.0
     lease_s: Annotated[
         float,
         Field(

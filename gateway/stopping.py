@@ -72,7 +72,9 @@ class Stops:
     def __post_init__(self) -> None:
         """Begin with nothing remembered."""
         self._any = Memory(
-            lambda project: store.any_in_force(self.database, project, self.now()), self.monotonic
+            lambda project: store.any_in_force(self.database, project, self.now()),
+            self.monotonic,
+            self.database.stale_s,
         )
 
     async def check(

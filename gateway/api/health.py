@@ -99,7 +99,7 @@ def _log(services: Services) -> dict[str, Any]:
         "witnesses": [_witness(each) for each in services.witnesses.standing],
         "alarm": tree.alarm and {"wrong": tree.alarm.wrong.value, "detail": tree.alarm.detail},
         "spool": spool
-        and {"entries": spool.entries, "bytes": spool.bytes, "max_bytes": spool.max_bytes},
+        and {"entries": spool.entries, "bytes": spool.size, "max_bytes": spool.max_bytes},
     }
 
 

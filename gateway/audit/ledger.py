@@ -25,9 +25,10 @@ import structlog
 from gateway.audit import records
 from gateway.audit.answers import Names, panel_recorded
 from gateway.audit.entry import Entry, Replica
+from gateway.audit.groups import Admission
 from gateway.audit.spool import Spool
 from gateway.audit.vault import Kept
-from gateway.audit.writer import Admission, Writer
+from gateway.audit.writer import Writer
 from gateway.errors import AuditUnavailable, GatewayError, StoreUnavailable
 from gateway.exchange import Exchange
 from gateway.store import replicas

@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from zlib import crc32
 
@@ -49,7 +50,7 @@ class _File:
 
 
 class Spool:
-    """The spool of one process.
+    """The spool of one process; a thread may append while another one reads.
 
     Args:
         directory: Where the files lie; made when first needed.
@@ -64,16 +65,17 @@ class Spool:
         self.entries = 0
         self._directory = directory
         self._files: deque[_File] = deque()  # the oldest first; new batches go to the last
+        self._turn = Lock()  # a file must not be dropped while somebody writes to it
 
     @property
-    def bytes(self) -> int:
-        """How much they take."""
+    def size(self) -> int:
+        """How much they take, bytes."""
         return sum(file.size for file in self._files)
 
     @property
     def has_room(self) -> bool:
         """Whether it is likely that one more fits."""
-        return self.bytes + _PIECE <= self.max_bytes
+        return self.size + _PIECE <= self.max_bytes
 
     def open(self) -> None:
         """Take over what a process left that is no more.
@@ -83,9 +85,8 @@ class Spool:
             OSError: If the files cannot be read.
         """
         for path in sorted(self._directory.glob(f"*{_SUFFIX}")):
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
-            if not _locked(descriptor):  # its process lives
-                os.close(descriptor)
+            descriptor = _taken_over(path)
+            if descriptor is None:
                 continue
             file = _File(path, descriptor, os.fstat(descriptor).st_size)
             self.entries += _checked(file)
@@ -101,7 +102,12 @@ class Spool:
         """
         content = orjson.dumps([_packed(entry) for entry in entries])
         line = b"%08x %b\n" % (crc32(content), content)
-        if self.bytes + len(line) > self.max_bytes:
+        with self._turn:
+            self._append(line)
+            self.entries += len(entries)
+
+    def _append(self, line: bytes) -> None:
+        if self.size + len(line) > self.max_bytes:
             raise SpoolFull
         file = self._files[-1] if self._files else self._new_file()
         try:
@@ -110,7 +116,6 @@ class Spool:
             os.ftruncate(file.descriptor, file.size)
             raise
         file.size += len(line)
-        self.entries += len(entries)
 
     def oldest(self) -> list[Entry]:
         """Return the batch that has waited longest; nothing if none does.
@@ -118,16 +123,17 @@ class Spool:
         Raises:
             SpoolDamaged, OSError: If it cannot be read back.
         """
-        if not self._files:
+        if not self._files or self._files[0].read >= self._files[0].size:
             return []
         return _unpacked_line(_line(self._files[0]))
 
     def forget(self, batch: Sequence[Entry]) -> None:
         """Say that `oldest` is in the log. INVARIANT: it is committed."""
-        file = self._files[0]
-        file.read += len(_line(file)) + 1
-        self.entries -= len(batch)
-        self._drop_finished()
+        with self._turn:
+            file = self._files[0]
+            file.read += len(_line(file)) + 1
+            self.entries -= len(batch)
+            self._drop_finished()
 
     def close(self) -> None:
         """Let go of the files; what waits is taken over by the next process."""
@@ -154,6 +160,18 @@ class Spool:
         file = _File(path, descriptor, 0)
         self._files.append(file)
         return file
+
+
+def _taken_over(path: Path) -> int | None:
+    """Return a file that nobody holds, opened; None if somebody does, or has finished it."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+    except FileNotFoundError:
+        return None
+    if _locked(descriptor) and os.fstat(descriptor).st_nlink:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _locked(descriptor: int) -> bool:

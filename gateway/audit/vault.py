@@ -109,7 +109,7 @@ class Vault:
 
     def __post_init__(self) -> None:
         """Begin with nothing remembered."""
-        self._project_keys = Memory(self._project_key)
+        self._project_keys = Memory(self._project_key, stale_s=self.database.stale_s)
 
     async def keep(
         self, exchange: Exchange, decision: Decision, said: Sequence[Said]

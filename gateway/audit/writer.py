@@ -25,7 +25,7 @@ import structlog
 from uuid_utils import uuid7
 
 from gateway.audit.entry import Entry, Replica
-from gateway.audit.probe import Probe
+from gateway.audit.groups import Admission, Group, flattened
 from gateway.audit.records import closed_late, replica_started
 from gateway.audit.spool import Spool, SpoolFull
 from gateway.errors import AuditUnavailable, StoreUnavailable
@@ -40,37 +40,6 @@ PROBE_S = 1.0  # how often a log that is away is tried again
 _CONFLICT_ATTEMPTS = 3
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True, eq=False)
-class Admission:
-    """The record that a request was admitted, written with whatever of it comes first.
-
-    Holding it back saves a commit: nothing is acted on before the first decision.
-    """
-
-    entry: Entry
-    written: bool = False
-    in_batch: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """Entries that are written together or not at all.
-
-    Attributes:
-        entries: In order.
-        done: Resolved when they are durable, or failed.
-        admission: Goes first, unless it is in the log already.
-        settle: Told whether they were written, even if nobody waits any more.
-        spools: Whether they may wait in the spool while the log cannot be written.
-    """
-
-    entries: tuple[Entry, ...]
-    done: asyncio.Future[None]
-    admission: Admission | None = None
-    settle: Callable[[bool], None] | None = None
-    spools: bool = False
 
 
 @dataclass(slots=True)
@@ -108,14 +77,20 @@ class Writer:
     _queue: deque[Group] = field(default_factory=deque, init=False)
     _wanted: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _sink: store.EntryWriter = field(init=False)
-    _probe: Probe = field(init=False)
+    _draining: asyncio.Task[None] | None = field(default=None, init=False)
+    _next_try: float = field(default=float("-inf"), init=False)
     _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def start(self) -> None:
-        """Enter this replica and begin to write. Raises `StoreUnavailable`."""
+        """Enter this replica, write what a spool holds, and begin to write.
+
+        Raises:
+            StoreUnavailable, AuditUnavailable: If the log cannot be written.
+        """
         await self._enter()
         self._sink = self.open_sink(self.database)
-        self._probe = Probe(self.database.ready, PROBE_S, self.monotonic)
+        if self._waiting:
+            await self._drain()
         self._stopped = False
         self._task = asyncio.create_task(self._run(), name="audit-writer")
         self._task.add_done_callback(self._refuse_all)
@@ -129,9 +104,10 @@ class Writer:
         self._stopped = True
         with suppress(AuditUnavailable):
             await last.done
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        for task in (self._task, self._draining):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         await self._sink.aclose()
 
     def refusal(self, spools: bool = False) -> AuditUnavailable | None:
@@ -251,25 +227,42 @@ class Writer:
 
     @property
     def _waiting(self) -> bool:
-        """Whether something is in the spool."""
+        """Whether something is in the spool. INVARIANT: then `_drain` alone writes the log."""
         return self.spool is not None and self.spool.entries > 0
 
     async def _write(self, batch: list[Group]) -> None:
         if self._waiting:
-            if not self._probe.answered():
-                raise _unavailable("the decision log cannot be written")
-            self._probe.rest()  # whatever comes of it, not again at once
+            self._begin_draining()
+            raise _unavailable("what was recorded before still waits for the decision log")
         await self._prepare()
-        await self._write_spooled()
-        await self._append(_flatten(batch))
+        await self._append(flattened(batch))
 
-    async def _write_spooled(self) -> None:
-        """Write what waits in the spool: it came before anything that is queued."""
+    def _begin_draining(self) -> None:
+        # In the background: a database that hangs takes its time to say no, and whatever is
+        # queued meanwhile goes into the spool behind what waits there.
+        idle = self._draining is None or self._draining.done()
+        if idle and self.monotonic() >= self._next_try:
+            self._draining = asyncio.create_task(self._try_to_drain(), name="audit-spool")
+
+    async def _try_to_drain(self) -> None:
+        try:
+            await self._drain()
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is tried again
+            log.warning("audit_spool_waits", kind=type(error).__name__)
+            self._fenced = self._fenced or isinstance(error, store.Fenced)
+            self._seq_known = False
+            self._next_try = self.monotonic() + PROBE_S
+
+    async def _drain(self) -> None:
+        """Write what waits in the spool, in order."""
+        await self._prepare()
         while self.spool is not None and (batch := self.spool.oldest()):
             await self._append(list(batch))
             self.spool.forget(batch)
-            if not self._waiting:
-                log.info("audit_spool_written")
+            if self.monotonic() - self._beat_at > self.lease_s / 3:
+                await self.beat(1)  # at the start nobody else does yet; the bound is a safe one
+        log.info("audit_spool_written")
+        self._wanted.set()
 
     async def _spooled(self, batch: list[Group], error: Exception) -> list[Group]:
         """Put into the spool what may wait there; return the groups that must fail."""
@@ -280,7 +273,7 @@ class Writer:
         if self.spool is None or not kept or not _away(error):
             return batch
         try:
-            await asyncio.to_thread(self.spool.append, _flatten(kept))
+            await asyncio.to_thread(self.spool.append, flattened(kept))
         except (SpoolFull, OSError) as full:
             log.error("audit_spool_failed", kind=type(full).__name__)  # noqa: TRY400 - not ours
             return batch
@@ -370,17 +363,6 @@ class Writer:
 
 def _away(error: Exception) -> bool:
     return isinstance(error, StoreUnavailable | AuditUnavailable | store.Fenced)
-
-
-def _flatten(batch: Sequence[Group]) -> list[Entry]:
-    entries: list[Entry] = []
-    for group in batch:
-        admission = group.admission
-        if admission is not None and not (admission.written or admission.in_batch):
-            admission.in_batch = True
-            entries.append(admission.entry)
-        entries.extend(group.entries)
-    return entries
 
 
 def _unavailable(message: str) -> AuditUnavailable:

@@ -80,6 +80,7 @@ class Database:
 
     Attributes:
         recent_leaves: Of the entries that were written through it, for the tree.
+        stale_s: So old may an answer of it be, seconds, that is gone by while it is away.
     """
 
     def __init__(self, url: str):
@@ -93,6 +94,7 @@ class Database:
         self.engine = _sqlite_engine(self) if self.is_sqlite else _postgresql_engine(self)
         self._here = _sqlite_here(self) if self.is_sqlite else None
         self.recent_leaves = RecentLeaves()
+        self.stale_s = 0.0
         # SQLite has one writer, and others poll for their turn: under load they never
         # get it. Within this process writers take turns here, first come first served.
         self.turn: AbstractAsyncContextManager[None] = (

@@ -72,8 +72,10 @@ async def start(database, tmp_path, outage):
 
 async def crash(ledger):
     """Ends a ledger as a crash would: it writes nothing more and lets go of its files."""
-    ledger._writer._task.cancel()
-    await asyncio.wait([ledger._writer._task])
+    tasks = [task for task in (ledger._writer._task, ledger._writer._draining) if task]
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     await ledger._writer._sink.aclose()
     ledger.spool.close()
 
@@ -218,3 +220,37 @@ async def test_who_was_taken_for_lost_meanwhile_ended_late(
 
     ends = [kind for _, kind in await log_of(database, exchange)]
     assert ends == ["admitted", "recorded", "lost", "closed_late"]
+
+
+async def test_to_write_a_long_spool_at_the_start_does_not_cost_the_lease(
+    database, tmp_path, start, outage, new_exchange, allowed, clock
+):
+    ledger = await start()
+    outage.on = True
+    exchange = new_exchange(policy=SPOOLING)
+    async with ledger.exchange(exchange):
+        for _ in range(5):
+            await ledger.record(exchange, allowed)
+    batches = ledger.spool.entries
+    await crash(ledger)
+    outage.on = False
+
+    class SlowWriter(WriterInOutage):
+        async def append(self, rows, replica, sealed):
+            clock.now += 2.0
+            await super().append(rows, replica, sealed)
+
+    second = Ledger(
+        database,
+        tmp_path,
+        lease_s=6.0,
+        monotonic=clock.monotonic,
+        clock=clock.shared,
+        open_sink=lambda database: SlowWriter(store.open_writer(database), outage),
+    )
+    second.spool = Spool(tmp_path / "spool", 1 << 20)
+    await second.start()
+    await second.aclose()
+
+    assert batches > 5
+    assert (await log_of(database, exchange))[-1] == (0, "completed")

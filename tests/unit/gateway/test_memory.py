@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from gateway.errors import StoreUnavailable
 from gateway.memory import MAX_REMEMBERED, Memory
 
 
@@ -118,3 +119,43 @@ async def test_it_remembers_no_more_than_its_fill(memory, source):
     await memory.answer(0)
 
     assert source.asked == [0]
+
+
+@pytest.mark.parametrize(("age_s", "answers"), [(59.9, True), (60.0, False)])
+async def test_while_the_database_is_away_an_older_answer_may_do_for_so_long(clock, age_s, answers):
+    away = False
+
+    async def ask(question):
+        if away:
+            raise StoreUnavailable("away")
+        return "known"
+
+    memory = Memory(ask, clock, stale_s=60.0)
+    assert await memory.answer("q") == "known"
+    away = True
+    clock.now += age_s
+
+    if answers:
+        assert await memory.answer("q") == "known"
+    else:
+        with pytest.raises(StoreUnavailable):
+            await memory.answer("q")
+    with pytest.raises(StoreUnavailable):
+        await memory.answer("never asked before")
+
+
+async def test_what_was_to_be_forgotten_is_not_gone_by(clock):
+    away = False
+
+    async def ask(question):
+        if away:
+            raise StoreUnavailable("away")
+        return "known"
+
+    memory = Memory(ask, clock, stale_s=60.0)
+    await memory.answer("q")
+    away = True
+    memory.forget("q")
+
+    with pytest.raises(StoreUnavailable):
+        await memory.answer("q")

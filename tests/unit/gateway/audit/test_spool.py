@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from gateway.audit.entry import Entry
-from gateway.audit.spool import Spool, SpoolDamaged, SpoolFull
+from gateway.audit.spool import Spool, SpoolDamaged, SpoolFull, _taken_over
 from gateway.store.content import ContentRow, KeyRow, Sealed
 
 ROOM = 1 << 20
@@ -52,10 +52,10 @@ def test_batches_come_back_in_order_and_leave_nothing_behind(new_spool, tmp_path
     for batch in batches:
         spool.append(batch)
     assert spool.entries == 4
-    assert spool.bytes == sum(path.stat().st_size for path in files(tmp_path))
+    assert spool.size == sum(path.stat().st_size for path in files(tmp_path))
 
     assert drained(spool) == batches
-    assert (spool.entries, spool.bytes) == (0, 0)
+    assert (spool.entries, spool.size) == (0, 0)
     assert files(tmp_path) == []
 
 
@@ -86,7 +86,7 @@ def test_files_of_a_process_that_lives_are_its_own(new_spool):
 def test_a_last_line_that_is_cut_off_was_never_acknowledged(new_spool, tmp_path, left):
     spool = new_spool()
     spool.append([entry(1)])
-    whole = spool.bytes
+    whole = spool.size
     spool.append([entry(2)])
     [path] = files(tmp_path)
     spool.close()
@@ -128,7 +128,7 @@ def test_what_does_not_fit_is_refused_whole(new_spool):
         for fitted in range(100):
             spool.append([entry(fitted)])
 
-    assert spool.bytes <= 2000
+    assert spool.size <= 2000
     assert len(drained(spool)) == fitted
 
 
@@ -158,7 +158,7 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(new_spool, monkeypatch)
     spool.append([entry(1)])
 
     def half(descriptor, content):
-        os.pwrite(descriptor, content[: len(content) // 2], spool.bytes)
+        os.pwrite(descriptor, content[: len(content) // 2], spool.size)
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patched:
@@ -168,3 +168,14 @@ def test_a_disk_that_is_full_leaves_nothing_half_written(new_spool, monkeypatch)
     spool.append([entry(3)])
 
     assert [each.body["number"] for batch in drained(spool) for each in batch] == [1, 3]
+
+
+def test_a_file_that_another_process_finishes_meanwhile_is_passed_over(new_spool, tmp_path):
+    first = new_spool()
+    first.append([entry(1)])
+    [path] = files(tmp_path)
+    assert _taken_over(path) is None
+    drained(first)
+
+    assert _taken_over(path) is None
+    assert new_spool().entries == 0
