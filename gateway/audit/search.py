@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -165,6 +166,7 @@ async def find(database: Database, criteria: Criteria, page: Page) -> Found:
     return Found(wanted[::-1] if newer else wanted, len(found) > page.limit)
 
 
+@lru_cache(maxsize=4096)
 def term(kind: str, value: str) -> str:
     """Return what the index has of a value; who finds an entry by it compares the value."""
     text = value.encode("utf-8", "replace").decode().replace("\0", " ")

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, text
 
 from gateway.audit.entry import Entry, row_apart
-from gateway.audit.log_index import LogIndex
+from gateway.audit.log_index import LogIndex, gather
 from gateway.audit.search import Criteria, Page, find
 from gateway.store import entries, log_index
 from gateway.store.log_index import BLOCK, Look
@@ -129,11 +129,10 @@ async def test_rules_and_times_and_pages_together_find_what_a_scan_does(database
 
 
 async def _index_some(database, count):
-    from gateway.audit.log_index import _said
-
     async with database.read() as connection:
         some = await log_index.unindexed(connection, 0, count)
-    times, said = _said(some)
+    times, said = {}, set()
+    gather(some, times, said)
     async with database.write() as connection:
         assert await log_index.advance(connection, 0, some[-1].seq, times, sorted(said))
 
