@@ -286,7 +286,6 @@ def _pipeline(
         ledger,
         enforcement,
         vault,
-        expose_reasoning=settings.expose_reasoning,
         timeout_s=settings.generation_timeout_s,
         key=hmac.digest(read_or_create(settings.home / "keys" / "sealing"), b"results", "sha256"),
     )

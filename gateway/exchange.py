@@ -9,6 +9,7 @@ from gateway.keeping import Keeping
 from gateway.passages import Course
 from gateway.secrecy import Noted
 from gateway.steps import Steps
+from gateway.summary import Summary
 from gateway.types import Outcome, Principal, Reviewed, Stopped
 from model_runner.types import Channel, Delta, Prompt, Usage
 from policies.circumstances import ANYBODY, Circumstances
@@ -29,6 +30,8 @@ class Exchange:
         stream: Whether the caller reads it as a stream.
         runner: The runner's kind, for the record.
         safety_identifier: The caller's opaque id of the end user, or None.
+        exposed: Whether the caller sees raw thoughts, so that they are judged as output too.
+        summary: What the caller may read of hidden thoughts; None if nothing was asked for.
         circumstances: Who asks, through what and for whom, as policies may look at it.
         keeping: How its content is kept.
         course: What has been said in it; in memory only, as long as it lives.
@@ -60,6 +63,8 @@ class Exchange:
     stream: bool
     runner: str
     safety_identifier: str | None = None
+    exposed: bool = False
+    summary: Summary | None = None
     circumstances: Circumstances = ANYBODY
     keeping: Keeping = field(default_factory=Keeping)
     course: Course = field(default_factory=Course)

@@ -23,10 +23,10 @@ from functools import partial
 from secrets import token_bytes
 from typing import TypeAlias
 
-from classifiers.types import Passage
+from classifiers.types import Passage, Source
 from gateway.disclaimers import disclaimer
 from gateway.exchange import Exchange
-from gateway.holdback import Ahead, Held, Holdback
+from gateway.holdback import OVERLAP_CHARS, Ahead, Held, Holdback
 from gateway.keeping import Said, said
 from gateway.passages import prompt_portions, redact_prompt, reply_passage
 from gateway.redaction import Redactor
@@ -91,7 +91,6 @@ class Pipeline:
         keeper: Keeps content; None keeps none.
         follower: Does what follows from decisions; None does nothing.
         reviewer: Has people decide about tool calls; None releases none that is held.
-        expose_reasoning: Judge thoughts as output too, since callers will see them.
         timeout_s: Longest time one reply may take, seconds.
         key: What results are marked with, so that nobody can foresee it; secret.
     """
@@ -103,7 +102,6 @@ class Pipeline:
     keeper: Keeper | None = None
     follower: Follower | None = None
     reviewer: Reviewer | None = None
-    expose_reasoning: bool = False
     timeout_s: float = 600.0
     key: bytes = field(default_factory=partial(token_bytes, 32), repr=False)
 
@@ -231,7 +229,7 @@ class Pipeline:
         passage = replace(passage, secrets=exchange.noted.secrets)
         exchange.course.add(held.delta)
         decisions = [await self._judge(exchange, STAGE_OF[passage.source], (passage,))]
-        exposed = self.expose_reasoning and decisions[0].stage is Stage.REASONING
+        exposed = exchange.exposed and decisions[0].stage is Stage.REASONING
         if exposed and decisions[0].released:
             decisions.append(await self._judge(exchange, Stage.OUTPUT, (passage,)))
         redactions = [cut for decision in decisions for cut in decision.redactions]
@@ -245,7 +243,34 @@ class Pipeline:
         if not approved:
             return _Judged(_refuse(exchange, last, prompt=False), recorded)
         text = redactor.redact(held.delta.message, held.delta.text, redactions, held.ahead)
-        return _Judged(exchange.release(replace(held.delta, text=text)), recorded)
+        released = replace(held.delta, text=text)
+        if decisions[0].stage is Stage.REASONING:
+            recorded += await self._summarise(exchange, passage, released)
+        return _Judged(exchange.release(released), recorded)
+
+    async def _summarise(
+        self, exchange: Exchange, passage: Passage, released: Delta
+    ) -> list[Awaitable[object]]:
+        """Add what may be read of a released thought to its summary; return the records of it.
+
+        A sentence that may not leave as output is left out, without a record: it does not.
+        """
+        recorded: list[Awaitable[object]] = []
+        summary, message = exchange.summary, released.message
+        for sentence in summary.sentences(released) if summary else ():
+            if summary is None or not summary.fits(message, sentence):
+                break
+            before = summary.of(message)[-OVERLAP_CHARS:]
+            shown = replace(passage, source=Source.FINAL, text=sentence, before=before)
+            assessment = await assess(self.panel, exchange.policy, Stage.OUTPUT, (shown,))
+            trail = exchange.steps.at(Stage.OUTPUT, assessment)
+            decision = evaluate(
+                exchange.policy, Stage.OUTPUT, assessment, exchange.circumstances, trail
+            )
+            if decision.action <= Action.FLAG:
+                summary.add(message, sentence)
+                recorded.append(await self._record(exchange, decision, ()))
+        return recorded
 
     async def _approved(
         self, exchange: Exchange, decision: Decision, delta: Delta, recorded: Awaitable[object]

@@ -152,8 +152,15 @@ class Settings(BaseSettings):
     ] = SecretStr("")
     expose_reasoning: Annotated[
         bool,
-        Field(description="Send callers the raw chain of thought, judged like output."),
+        Field(
+            description="Send all callers the raw chain of thought, judged like output, and take "
+            "it back from them."
+        ),
     ] = False
+    expose_reasoning_to: Annotated[
+        tuple[str, ...],
+        Field(description="Projects whose callers are sent it, as a JSON list."),
+    ] = ()
     log_key: Annotated[
         str,
         Field(
@@ -322,6 +329,10 @@ class Settings(BaseSettings):
         if self.probes_file and self.upstream_url:
             raise ValueError("`probes_file` reads a model in this process; `upstream_url` has none")
         return self
+
+    def exposes_reasoning_to(self, project: str) -> bool:
+        """Return whether callers of a project see raw thoughts."""
+        return self.expose_reasoning or project in self.expose_reasoning_to
 
     @property
     def vault_file(self) -> Path:

@@ -26,6 +26,7 @@ class Call:
         access_programs: The `access_programs` parameter: domain -> program, or None.
         echo: Request fields that the reply repeats.
         seal_reasoning: Whether reasoning items carry a sealed copy.
+        summary: What is to be told of hidden thoughts, as in `gateway.summary.KINDS`, or None.
         include_usage: Whether a chat stream ends with a usage chunk.
         issued: Exchanges whose ids came with the history; see `gateway.conversation.History`.
         traces: Of what sealed thoughts had read, each with the index of its message.
@@ -37,6 +38,7 @@ class Call:
     moderation: ModerationParam | None
     echo: dict[str, Any]
     seal_reasoning: bool = False
+    summary: str | None = None
     include_usage: bool = False
     access_programs: Mapping[str, str] | None = None
     issued: tuple[tuple[int, str], ...] = ()

@@ -33,6 +33,7 @@ from gateway.keeping import Keeping
 from gateway.limits import Quota
 from gateway.pipeline import Refusal, Reply
 from gateway.secrecy import Noted
+from gateway.summary import Summary
 from gateway.types import Principal
 from model_runner.types import RunnerError
 from policies.effects import STOPPED
@@ -127,7 +128,10 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
     settings = services.settings
     principal, body = await enter(request, services)
     reader = Reader(
-        settings.max_messages, settings.expose_reasoning, services.sealer, principal.project
+        settings.max_messages,
+        settings.exposes_reasoning_to(principal.project),
+        services.sealer,
+        principal.project,
     )
     call = endpoint.read(body, reader)
     runner = services.pipeline.runner
@@ -153,6 +157,8 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
         stream=call.stream,
         runner=runner.kind,
         safety_identifier=call.safety_identifier,
+        exposed=reader.accept_reasoning,
+        summary=Summary(call.summary) if call.summary else None,
         keeping=Keeping(wanted=governed.retain),
         history=history,
         reopens=reopens,
@@ -160,7 +166,7 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
         traces=call.traces,
         circumstances=replace(governed.circumstances, strikes=standing.strikes),
     )
-    writer = endpoint.writer(call, exchange, services.sealer, expose=settings.expose_reasoning)
+    writer = endpoint.writer(call, exchange, services.sealer, expose=exchange.exposed)
     return _Visit(services, endpoint, call, exchange, quota, standing, writer)
 
 

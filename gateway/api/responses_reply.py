@@ -18,7 +18,7 @@ from gateway.api.warned import add_warnings
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Admitted, Refusal, Reply
-from gateway.sealing import Sealer
+from gateway.sealing import Bound, Sealer, opening_of
 from model_runner.types import Channel, Delta, Finish, FinishReason, Usage
 from policies.effects import STOPPED
 
@@ -140,24 +140,44 @@ class ResponsesWriter:
         if delta.channel is not Channel.ANALYSIS:
             done = self._on_part("response.output_text.done", text=text, logprobs=[])
             return [done, self._part_done(_output_text(text)), self._item_done(status)]
-        return self._close_thought(text, status)
+        return self._close_thought(delta.message, text, status)
 
-    def _close_thought(self, text: str, status: str) -> list[Event]:
+    def _close_thought(self, message: int, text: str, status: str) -> list[Event]:
         if self._call.seal_reasoning:
+            prompt = self._call.prompt
+            bound = Bound(
+                self._exchange.principal.project, prompt.model, opening_of(prompt.messages)
+            )
             self._item["encrypted_content"] = self._sealer.seal(
                 text,
-                project=self._exchange.principal.project,
-                model=self._call.prompt.model,
+                bound=bound,
                 exchange=self._suffix,
                 trace=self._exchange.steps.trace(),
             )
         if self._expose:
             part = {"type": "reasoning_text", "text": text}
             done = self._on_part("response.reasoning_text.done", text=text)
-            return [done, self._part_done(part), self._item_done(status)]
+            told = self._tell_summary(message) if status == "completed" else []
+            return [done, self._part_done(part), *told, self._item_done(status)]
         if status != "completed":
             return []  # a thought that was stopped leaves no trace
-        return [*self._add_item(self._item), self._item_done(None)]
+        return [*self._add_item(self._item), *self._tell_summary(message), self._item_done(None)]
+
+    def _tell_summary(self, message: int) -> list[Event]:
+        """Tell what may be read of a thought, if anything was asked for and anything may."""
+        summary = self._exchange.summary
+        text = summary.of(message) if summary is not None else ""
+        if not text:
+            return []
+        part = {"type": "summary_text", "text": text}
+        self._item["summary"] = [part]
+        kind, first = "response.reasoning_summary_", {"summary_index": 0}
+        return [
+            self._on_item(f"{kind}part.added", part={**part, "text": ""}, **first),
+            self._on_item(f"{kind}text.delta", delta=text, **first),
+            self._on_item(f"{kind}text.done", text=text, **first),
+            self._on_item(f"{kind}part.done", part=part, **first),
+        ]
 
     def _finish(self, finish: Finish) -> list[Event]:
         cut = finish.reason is FinishReason.LENGTH

@@ -27,7 +27,7 @@ from gateway.api.fields import (
 )
 from gateway.conversation import issued_ids
 from gateway.errors import BadRequest, UnsupportedParameter
-from gateway.sealing import SealBroken
+from gateway.sealing import Bound, SealBroken, opening_of
 from model_runner.types import Channel, Message, Prompt, Role, Sampling, Tool
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -46,7 +46,8 @@ _INCLUDABLE = "reasoning.encrypted_content"
 
 class _Reasoning(Wire):
     effort: str | None = None
-    summary: str | None = None
+    summary: Literal["auto", "concise", "detailed"] | None = None
+    generate_summary: Literal["auto", "concise", "detailed"] | None = None  # its older name
 
 
 class _Format(Wire):
@@ -146,6 +147,7 @@ def read_responses_request(body: dict[str, Any], reader: Reader) -> Call:
         access_programs=request.access_programs,
         echo=_echo(body, request),
         seal_reasoning=_seals(request.include or []),
+        summary=reasoning.summary or reasoning.generate_summary,
         issued=tuple(read.issued),
         traces=tuple(read.traces),
     )
@@ -235,12 +237,12 @@ def _reasoning(
     entry = checked(_ReasoningItem, item, where)
     if entry.encrypted_content:
         try:
-            thought = reader.sealer.open(
-                entry.encrypted_content, project=reader.project, model=model
-            )
+            bound = Bound(reader.project, model, opening_of(read.messages))
+            thought = reader.sealer.open(entry.encrypted_content, bound=bound)
         except SealBroken as broken:
             raise BadRequest(
-                f"`{where}.encrypted_content` was not sealed here for this project and model",
+                f"`{where}.encrypted_content` was not sealed here for this project, model and "
+                "conversation",
                 param=f"{where}.encrypted_content",
                 code="invalid_encrypted_content",
             ) from broken

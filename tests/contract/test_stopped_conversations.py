@@ -268,6 +268,7 @@ def test_it_is_known_by_its_sealed_thoughts(gateway):
 
     with pytest.raises(openai.PermissionDeniedError) as raised:
         create(
+            asked,
             {"role": "user", "content": "Other words."},
             sealed,
             {"role": "assistant", "content": "And others."},

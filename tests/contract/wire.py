@@ -158,19 +158,21 @@ def _fold_into(item, event):
     elif kind == "response.function_call_arguments.done":
         assert event["arguments"] == item["arguments"]
         assert event.get("name", item["name"]) == item["name"]
-    elif kind == "response.content_part.added":
-        assert event["content_index"] == len(item["content"])
-        item["content"] = [*item["content"], dict(event["part"])]
+    elif kind.endswith("_part.added"):
+        where, index = _place(event)
+        assert index == len(item[where])
+        item[where] = [*item[where], dict(event["part"])]
         item["open_part"] = True
     else:
-        part = item["content"][event["content_index"]]
+        where, index = _place(event)
+        part = item[where][index]
         field = "refusal" if part["type"] == "refusal" else "text"
         assert item["open_part"], "a part was written to after it was done"
         if kind.endswith(".delta"):
             assert kind == _DELTA_OF[part["type"]]
             assert event["delta"], "an empty delta"
             part[field] += event["delta"]
-        elif kind == "response.content_part.done":
+        elif kind.endswith("_part.done"):
             assert event["part"] == part
             item["open_part"] = False
         else:
@@ -178,7 +180,15 @@ def _fold_into(item, event):
             assert event[field] == part[field]
 
 
+def _place(event):
+    """Return the list that a part is in, and where."""
+    if "summary_index" in event:
+        return "summary", event["summary_index"]
+    return "content", event["content_index"]
+
+
 _DELTA_OF = {
+    "summary_text": "response.reasoning_summary_text.delta",
     "output_text": "response.output_text.delta",
     "reasoning_text": "response.reasoning_text.delta",
     "refusal": "response.refusal.delta",

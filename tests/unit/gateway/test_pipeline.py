@@ -276,7 +276,10 @@ async def test_a_thought_that_will_be_shown_is_judged_as_output_too():
     script = (thought("a bomb"), final("Hi."), DONE)
 
     hidden = await collect(House(*script).ask(policy=only_output))
-    shown = await collect(House(*script, expose_reasoning=True).ask(policy=only_output))
+    house = House(*script)
+    stream = house.ask(policy=only_output)
+    house.exchange.exposed = True
+    shown = await collect(stream)
 
     assert hidden[-1] == DONE
     assert isinstance(shown[-1], Refusal)

@@ -1,16 +1,19 @@
 """Both request formats: what they mean, and what they refuse by name."""
 
+from dataclasses import replace
+
 import pytest
 
 from gateway.api.call import Reader
 from gateway.api.chat_request import read_chat_request
 from gateway.api.responses_request import read_responses_request
 from gateway.errors import BadRequest, UnsupportedParameter
-from gateway.sealing import Sealer
+from gateway.sealing import Bound, Sealer
 from model_runner.types import Channel, Effort, Message, Role, ToolMode
 
 EXCHANGE = "0123456789abcdef" * 2
 SEALER = Sealer(b"k" * 32)
+OURS = Bound("acme", "m", "")
 READER = Reader(max_messages=3, accept_reasoning=False, sealer=SEALER, project="acme")
 OPEN_READER = Reader(max_messages=9, accept_reasoning=True, sealer=SEALER, project="acme")
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -72,7 +75,7 @@ def test_the_same_tool_turn_is_read_from_chat_messages():
 
 
 def test_sealed_reasoning_comes_back_as_the_thought_it_was():
-    blob = SEALER.seal("I should ask for the city", project="acme", model="m", exchange=EXCHANGE)
+    blob = SEALER.seal("I should ask for the city", bound=OURS, exchange=EXCHANGE)
     items = [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": blob}]
 
     thought = responses(input=items).prompt.messages[0]
@@ -84,13 +87,15 @@ def test_sealed_reasoning_comes_back_as_the_thought_it_was():
     "blob",
     [
         pytest.param(
-            SEALER.seal("x", project="other", model="m", exchange=EXCHANGE), id="another project's"
+            SEALER.seal("x", bound=replace(OURS, project="other"), exchange=EXCHANGE),
+            id="another project's",
         ),
         pytest.param(
-            SEALER.seal("x", project="acme", model="n", exchange=EXCHANGE), id="another model's"
+            SEALER.seal("x", bound=replace(OURS, model="n"), exchange=EXCHANGE),
+            id="another model's",
         ),
         pytest.param(
-            SEALER.seal("x", project="acme", model="m", exchange=EXCHANGE)[:-4] + "AAAA",
+            SEALER.seal("x", bound=OURS, exchange=EXCHANGE)[:-4] + "AAAA",
             id="altered",
         ),
         pytest.param("not base64 at all!", id="not a blob"),
