@@ -125,14 +125,8 @@ async def converse(request: Request, endpoint: Endpoint) -> Response:
 
 
 async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _Visit:
-    settings = services.settings
     principal, body = await enter(request, services)
-    reader = Reader(
-        settings.max_messages,
-        settings.exposes_reasoning_to(principal.project),
-        services.sealer,
-        principal.project,
-    )
+    reader = _reader(services, principal)
     call = endpoint.read(body, reader)
     runner = services.pipeline.runner
     if call.prompt.model != runner.model:
@@ -168,6 +162,12 @@ async def _admit(request: Request, services: Services, endpoint: Endpoint) -> _V
     )
     writer = endpoint.writer(call, exchange, services.sealer, expose=exchange.exposed)
     return _Visit(services, endpoint, call, exchange, quota, standing, writer)
+
+
+def _reader(services: Services, principal: Principal) -> Reader:
+    settings, project = services.settings, principal.project
+    exposed = settings.exposes_reasoning_to(project)
+    return Reader(settings.max_messages, exposed, services.sealer, project)
 
 
 def _governed(
