@@ -9,8 +9,10 @@ READY := $(VENV)/.installed
 serve: $(READY)  ## run the gateway with the stand-in model
 	$(BIN)/ostiary serve
 
+# Side by side where a test needs nothing but itself; alone where it starts servers and waits.
 test: $(READY)  ## run every test
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile tests/unit tests/meta
+	$(BIN)/pytest -q tests/contract tests/integration
 
 check: lint types imports test docs  ## what CI runs
 
