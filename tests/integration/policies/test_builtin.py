@@ -11,6 +11,7 @@ from classifiers.registry import build
 from classifiers.types import Passage, Source
 from gateway.cli import app
 from gateway.settings import Settings
+from policies.agent_rules import FLOWS, LIMITS, TOOLS
 from policies.evaluate import evaluate
 from policies.labelled import judge_examples, missed_floors, read_examples, read_floors, tallies
 from policies.lint import lint
@@ -49,7 +50,9 @@ def test_a_policy_we_ship_has_no_findings(name):
 
 @pytest.mark.parametrize("name", builtin_names())
 def test_every_category_we_rule_on_is_covered_by_the_embedded_classifiers(name):
-    assert set(load_policy(name).categories) <= set(PANEL.covered)
+    told = {FLOWS, LIMITS, TOOLS}  # by what happened, not by what somebody scored
+
+    assert set(load_policy(name).categories) - told <= set(PANEL.covered)
 
 
 def labelled(name):
@@ -72,8 +75,10 @@ def test_a_labelled_set_is_half_look_alikes_and_knows_every_category(name):
 
     assert len(rows) >= 40
     assert 0.4 <= negatives / len(rows) <= 0.6
-    assert len({(row.text, row.stage) for row in rows}) == len(rows)
-    assert {row.category for row in rows} == set(load_policy(name).categories)
+    told = {(row.text, row.stage, repr(row.past), row.secrets) for row in rows}
+    assert len(told) == len(rows)
+    # Limits are counted, and no text is near one.
+    assert {row.category for row in rows} == set(load_policy(name).categories) - {LIMITS}
 
 
 def test_the_figures_on_the_page_are_the_measured_ones():

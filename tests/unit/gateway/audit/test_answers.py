@@ -48,6 +48,7 @@ def written(entry):
 def test_replaying_what_was_written_under_the_same_policy_flips_nothing(chance):
     policy, given, world = a_policy(chance), circumstances(chance), a_world(chance)
     replayer = Replayer(policy)
+    policy = replayer.policy  # without what looks at the past, which the log does not hold
     for stage in Stage:
         decision = decided(policy, given, NOW, stage, world)
         panel = written(panel_recorded(decision.covered, decision.on_request))
