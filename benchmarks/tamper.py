@@ -164,7 +164,7 @@ def _cut_entries(copy: Copy, chance: random.Random) -> int:
 
 
 def _cut_file(copy: Copy, chance: random.Random) -> None:
-    copy.cut = chance.randrange(10_240, 200_000)  # more than a tar's padding
+    copy.cut = chance.randrange(11_264, 200_000)  # more than a tar ends in: zeros, up to 11,263
 
 
 def _column(copy: Copy, chance: random.Random) -> int:
