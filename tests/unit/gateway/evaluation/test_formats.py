@@ -12,7 +12,7 @@ from gateway.evaluation.types import EvaluationError, MissingExtra
 
 RECORDS = [{"text": "a", "label": "1"}, {"text": "b,\nc", "label": ""}]
 CSV = b'text,label\na,1\n"b,\nc",\n'
-_PACKED = gzip.compress(CSV)
+_PACKED = gzip.compress(CSV, mtime=0)
 DAMAGED = _PACKED[:10] + b"\xff" * 8 + _PACKED[18:]
 LINES = b"".join(json.dumps(record).encode() + b"\n" for record in RECORDS)
 
@@ -30,11 +30,11 @@ def file(tmp_path, name, content):
         ("a.CSV", CSV),
         ("a.csv", b"\xef\xbb\xbf" + CSV),
         ("a.csv", CSV.replace(b"\n", b"\r\n").replace(b"b,\r\nc", b"b,\nc")),
-        ("a.csv.gz", gzip.compress(CSV)),
+        ("a.csv.gz", gzip.compress(CSV, mtime=0)),
         ("a.tsv", b'text\tlabel\na\t1\n"b,\nc"\t\n'),
         ("a.jsonl", LINES),
         ("a.jsonl", LINES.replace(b"\n", b"\n\n")),
-        ("a.ndjson.gz", gzip.compress(LINES)),
+        ("a.ndjson.gz", gzip.compress(LINES, mtime=0)),
         ("a.json", json.dumps(RECORDS).encode()),
     ],
 )
@@ -70,7 +70,7 @@ def test_a_record_is_known_by_the_line_it_starts_on(tmp_path):
         ("a.csv.gz", DAMAGED, "cannot read the file: it is damaged"),
         ("a.csv", b'text,label\n"a,1\n', "not CSV"),
         ("a.csv.gz", b"not gzip at all", "cannot read the file"),
-        ("a.csv.gz", gzip.compress(CSV)[:-9], "cannot read the file"),
+        ("a.csv.gz", gzip.compress(CSV, mtime=0)[:-9], "cannot read the file"),
         ("a.jsonl", b'{"text": 1}\n{"text"\n', ":2: not JSON"),
         ("a.jsonl", b"[1]\n", ":1: not a JSON object"),
         ("a.jsonl", b"[" * 100_000 + b"\n", ":1: not JSON"),
