@@ -42,7 +42,7 @@ def test_the_treatment_of_results_is_one():
 def test_the_commands_say_what_the_page_says(tmp_path):
     (tmp_path / "desk.yaml").write_text(DESK)
     environment = {**os.environ, "OSTIARY_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
-    (block,) = re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL)
+    (block,) = re.findall(r"```text\n(\$ .*?)```", PAGE, re.DOTALL)
     for step in re.split(r"(?m)^\$ ", block)[1:]:
         command, _, shown = step.partition("\n") if "\\\n" not in step else _long(step)
         done = subprocess.run(

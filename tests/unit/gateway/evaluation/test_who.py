@@ -66,7 +66,7 @@ async def test_a_judge_without_a_model_gives_no_answer(judges_file):
     ("who", "message"),
     [
         ({"classifiers": ("safegard",)}, "did you mean `safeguard`?"),
-        ({"classifiers": ("weather",)}, "known are `encoder`"),
+        ({"classifiers": ("weather",)}, "known are `carried`, `encoder`"),
         ({"classifiers": ("patterns", "patterns")}, "something is to be evaluated twice"),
         ({"panel": ("patterns", "patterns")}, "two classifiers are named `patterns"),
         ({}, "give --classifier"),
