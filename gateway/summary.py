@@ -18,7 +18,8 @@ from model_runner.types import Delta
 # or only the first of each passage.
 KINDS = {"concise": (240, False), "auto": (480, False), "detailed": (1600, True)}
 GAP = " "
-_SENTENCE = re.compile(r"\s*(\S.*?[.!?…。！？]+[\"')\]]*)(?=\s|$|(?<=[。！？]))", re.DOTALL)  # noqa: RUF001 - full-width marks are meant
+_MARKS = re.compile(r"[.!?…。！？]++[\"')\]]*+")  # noqa: RUF001 - full-width marks are meant
+_FULL_WIDTH = "。！？"  # noqa: RUF001 - they end a sentence without a space
 
 
 @dataclass(slots=True)
@@ -37,11 +38,10 @@ class Summary:
     def sentences(self, delta: Delta) -> list[str]:
         """Return the sentences of a released passage that could come next, in order."""
         amid = self._amid and delta.message == self._message
-        found = list(_SENTENCE.finditer(delta.text))
-        rest = delta.text[found[-1].end() :] if found else delta.text
+        found, rest = _cut(delta.text)
         self._message = delta.message
         self._amid = bool(rest.strip()) or (amid and not found)
-        whole = [match[1] for match in found][amid:]
+        whole = found[amid:]
         _, every = KINDS[self.kind]
         return whole if every else whole[:1]
 
@@ -58,3 +58,17 @@ class Summary:
     def of(self, message: int) -> str:
         """Return the summary of a thought, by its message's number; it may be empty."""
         return self._texts.get(message, "")
+
+
+def _cut(text: str) -> tuple[list[str], str]:
+    """Return the whole sentences of a text, and what is behind them; in linear time."""
+    found, begin = [], 0
+    for marks in _MARKS.finditer(text):
+        end, behind = marks.end(), text[marks.end() : marks.end() + 1]
+        if behind and not behind.isspace():  # amid a word, unless a full-width mark is there
+            end = marks.start() + 1 + max(map(marks[0].rfind, _FULL_WIDTH))
+        sentence = text[begin:end].strip()
+        if end > marks.start() and len(sentence) > 1:
+            found.append(sentence)
+            begin = end
+    return found, text[begin:]

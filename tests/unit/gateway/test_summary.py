@@ -53,3 +53,20 @@ def test_a_summary_is_no_longer_than_its_kind_allows(kind):
 
 def test_languages_without_spaces_have_sentences_too():
     assert told("detailed", "雨です。晴れです。") == "雨です。 晴れです。"
+
+
+@pytest.mark.parametrize(
+    "text", ["!" * 4096 + "x", "." * 4096 + '"' * 4096 + "x", "a! " * 2000 + "x"]
+)
+def test_a_thought_of_nothing_but_marks_is_cut_in_one_pass(text):
+    sentences = Summary("detailed").sentences(thought(text))
+
+    assert sentences == ["a!"] * text.count(" ")
+
+
+def test_marks_amid_a_word_end_no_sentence():
+    assert told("detailed", 'It has 3.5 (and "more!"). See a.b now') == 'It has 3.5 (and "more!").'
+
+
+def test_a_full_width_mark_ends_a_sentence_before_a_quotation_mark_too():
+    assert told("detailed", '雨です。"晴れです。') == '雨です。 "晴れです。'
