@@ -196,7 +196,12 @@ class Settings(BaseSettings):
         float, Field(gt=0, description="Longest time a request body may take, seconds.")
     ] = 30.0
     max_messages: Annotated[
-        int, Field(gt=0, description="Most messages or input items in one request.")
+        int,
+        Field(
+            gt=0,
+            description="Most messages or input items in one request; each tool call, and each "
+            "thought, counts as one.",
+        ),
     ] = 2000
     max_concurrent: Annotated[
         int, Field(gt=0, description="Most requests in flight; one more gets 503.")

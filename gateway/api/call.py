@@ -50,7 +50,7 @@ class Reader:
     """What a request is read against.
 
     Attributes:
-        max_messages: Most messages or items in one request.
+        max_messages: Most messages or items in one request; each call of a message is one.
         accept_reasoning: Whether callers may send raw reasoning back.
         sealer: Opens sealed reasoning.
         project: Whose sealed reasoning is accepted.

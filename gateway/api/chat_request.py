@@ -5,6 +5,7 @@ Source: `openai.types.chat.CompletionCreateParams`, openai 3.54.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -121,10 +122,7 @@ def read_chat_request(body: dict[str, Any], reader: Reader) -> Call:
     """
     refuse_unsupported(body, _NEUTRAL)
     request = checked(_Request, body)
-    if len(request.messages) > reader.max_messages:
-        raise BadRequest(
-            f"`messages` has more than {reader.max_messages} messages", param="messages"
-        )
+    _check_length(request.messages, reader)
     tools = tuple(_tool(tool, f"tools[{n}]") for n, tool in enumerate(request.tools or ()))
     mode, choice = tool_mode_of(request.tool_choice, _chosen)
     check_tool_choice(mode, choice, tools)
@@ -182,9 +180,17 @@ def _messages(
             messages.append(_tool_output(entry, where, called))
         else:
             messages.append(Message(Role(entry.role), _content(entry, where)))
+        _check_length(messages, reader)  # of one message with many calls there are many
     if not messages:
         raise BadRequest("`messages` says nothing", param="messages")
     return tuple(messages), tuple(issued)
+
+
+def _check_length(messages: Sequence[object], reader: Reader) -> None:
+    if len(messages) > reader.max_messages:
+        raise BadRequest(
+            f"`messages` has more than {reader.max_messages} messages", param="messages"
+        )
 
 
 def _assistant(entry: _Message, where: str, called: Called, reader: Reader) -> list[Message]:

@@ -74,6 +74,20 @@ def test_the_same_tool_turn_is_read_from_chat_messages():
     )
 
 
+def test_each_call_of_a_message_counts_against_the_limit_of_messages():
+    calls = [
+        {"id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        for n in range(3)
+    ]
+    user = {"role": "user", "content": "hi"}
+
+    at_most = chat(messages=[user, {"role": "assistant", "tool_calls": calls[:2]}])
+    error = refused(chat, messages=[user, {"role": "assistant", "tool_calls": calls}])
+
+    assert len(at_most.prompt.messages) == READER.max_messages
+    assert (error.param, str(error)) == ("messages", "`messages` has more than 3 messages")
+
+
 def test_sealed_reasoning_comes_back_as_the_thought_it_was():
     blob = SEALER.seal("I should ask for the city", bound=OURS, exchange=EXCHANGE)
     items = [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": blob}]
