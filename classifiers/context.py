@@ -76,7 +76,7 @@ class Context:
 
     told: tuple[Step, ...] = ()
     results: tuple[Step, ...] = ()
-    thoughts: tuple[str, ...] = ()
+    thoughts: tuple[Step, ...] = ()
     chars: int = 0
 
     @property
@@ -134,12 +134,12 @@ class _Reading:
 def context_of(trajectory: Trajectory | None) -> Context:
     """Return what led to a passage."""
     steps = trajectory.steps if trajectory else ()
-    thoughts: list[str] = []
+    thoughts: list[Step] = []
     for step in reversed(steps):
         if step.source in (Source.TOOL, Source.USER):
             break
         if step.source is Source.ANALYSIS:
-            thoughts.append(step.text)
+            thoughts.append(step)
     return Context(
         told=tuple(step for step in steps if step.source in _GIVES_ORDERS),
         results=tuple(step for step in steps if step.source is Source.TOOL),

@@ -20,6 +20,7 @@ import hashlib
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import re2
 
@@ -27,7 +28,7 @@ from classifiers.categories import MISALIGNMENT, WIDER
 from classifiers.context import Context, context_of, forbidden_tools, places, words
 from classifiers.patterns import OVERLAP, WINDOW, Patterns, spelled_out
 from classifiers.stance import Stances
-from classifiers.types import TOO_LONG, Classifier, Passage, Source, Verdict
+from classifiers.types import TOO_LONG, Classifier, Passage, Source, Step, Verdict
 
 PATTERNS = Path(__file__).with_name("reasoning.toml")
 
@@ -116,6 +117,9 @@ class Monitor:
         self._encoder = encoder
         self._acts = acts or Patterns()
         self._stances = _stances(content)
+        # What a thought means, by what it is measured by: the same words under another task
+        # are another matter. A hash will do: that of text is keyed anew in each process.
+        self._meant: WeakKeyDictionary[Step, tuple[int, Found]] = WeakKeyDictionary()
         told = (content, self._acts.digest.encode(), encoder.digest.encode() if encoder else b"")
         self.digest = hashlib.sha256(b"\0".join(told)).hexdigest()
 
@@ -195,11 +199,19 @@ class Monitor:
 
     def _carried(self, context: Context, found: Found) -> None:
         """Add what was meant in the thoughts that led here."""
+        measure = hash((context.told, context.results)) if context.thoughts else 0
         for thought in context.thoughts:
-            meant: Found = {}
-            self._thought("", thought, context, meant)
-            for category, score in meant.items():
+            for category, score in self._meaning(thought, context, measure).items():
                 _add(found, category, CARRIED * score)
+
+    def _meaning(self, thought: Step, context: Context, measure: int) -> Found:
+        """Return what a thought means to do, read once for all calls that come after it."""
+        known = self._meant.get(thought)
+        if known is None or known[0] != measure:
+            meant: Found = {}
+            self._thought("", thought.text, context, meant)
+            known = self._meant[thought] = (measure, meant)
+        return known[1]
 
     def _called(self, passage: Passage, context: Context, found: Found) -> None:
         """Add what a call does that nobody asked for."""
