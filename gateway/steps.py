@@ -106,14 +106,16 @@ def _left_out(messages: Sequence[Message]) -> list[Step]:
 
     There may have been one that the model read and that a client has taken out since.
     """
-    answered = {message.call_id for message in messages if message.role is Role.TOOL}
-    calls = [m for m in messages if m.role is Role.ASSISTANT and m.tool is not None]
-    steps = zip(calls, _steps(messages, calls=True), strict=True)
-    return [
-        Step(step.tool, turns_ago=step.turns_ago)
-        for message, step in steps
-        if message.call_id is not None and message.call_id not in answered
-    ]
+    steps = iter(_steps(messages, calls=True))
+    waiting: dict[str, Step] = {}  # an id may be used again once its call was answered
+    for message in messages:
+        if message.role is Role.TOOL and message.call_id is not None:
+            waiting.pop(message.call_id, None)
+        elif message.role is Role.ASSISTANT and message.tool is not None:
+            step = next(steps)
+            if message.call_id is not None:
+                waiting[message.call_id] = Step(step.tool, turns_ago=step.turns_ago)
+    return list(waiting.values())
 
 
 def _scored(steps: Sequence[Step], assessment: Assessment) -> list[Step]:

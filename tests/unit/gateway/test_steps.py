@@ -96,6 +96,16 @@ def test_a_result_that_the_client_took_out_is_one_that_nobody_scored():
     ]
 
 
+def test_a_call_by_an_id_that_was_answered_before_is_not_answered_by_that():
+    again = Message(Role.ASSISTANT, "{}", Channel.COMMENTARY, "clock", "c1")
+    prompt = Prompt("m", (*HISTORY[:3], again))
+    steps = Steps(prompt, policy())
+
+    results = steps.at(Stage.TOOL_RESULT, assessed(portion(prompt, Stage.TOOL_RESULT), 0.0)).results
+
+    assert [(step.tool, step.scores) for step in results] == [("web", {"bad": 0.0}), ("clock", {})]
+
+
 def test_a_thought_that_comes_back_without_what_it_had_read_brings_its_trace():
     first = Steps(Prompt("m", HISTORY), policy())
     first.at(
