@@ -4,8 +4,8 @@ A name is resolved here, once, every address that it has is checked, and the con
 to one of those that were checked: what the name says a moment later does not matter. Refused
 unless an operator lists them: private, loopback, link-local, shared, multicast and reserved
 addresses, those at which clouds keep their metadata, and whatever carries one of these inside
-an IPv6 address (mapped, NAT64, 6to4, Teredo). Redirects are not followed, proxies of the
-environment not used, and of an answer only the status is looked at.
+an IPv6 address (mapped, NAT64, 6to4, Teredo, ISATAP). Redirects are not followed, proxies of
+the environment not used, and of an answer only the status is looked at.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 TIMEOUT_S = 10.0  # of a whole request
 _RESOLVE_TIMEOUT_S = 5.0
@@ -30,9 +30,12 @@ Address = IPv4Address | IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052; its last 32 bits are IPv4
+_ISATAP = 0x5EFE  # RFC 5214, before the last 32 bits, which are IPv4
+_ISATAP_FLAGS = 0x0300_0000  # universal and group, which may be set beside it
 _REFUSED = tuple(
     ipaddress.ip_network(each)
     for each in (
+        "192.0.0.0/24",  # of protocols, some of it public by the registry
         "168.63.129.16/32",  # Azure's host, public by its number
         "64:ff9b:1::/48",  # NAT64 of somebody's own network, RFC 8215
         "fec0::/10",  # site-local, long deprecated
@@ -68,8 +71,9 @@ class Egress:
             EgressRefused: If the address is none that may be spoken to.
             EgressFailed: If there was no answer.
         """
-        resolver = _Checked(self, plain=urlsplit(url).scheme != "https")
-        await resolver.check_literal(url)
+        target = parsed(url)
+        resolver = _Checked(self, plain=target.scheme != "https")
+        resolver.check_literal(target)
         connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True)
         try:
             async with (
@@ -81,7 +85,7 @@ class Egress:
                     auto_decompress=False,
                 ) as session,
                 session.post(
-                    url, data=body, headers=dict(headers), allow_redirects=False
+                    target, data=body, headers=dict(headers), allow_redirects=False
                 ) as answer,
             ):
                 return answer.status
@@ -115,6 +119,22 @@ def networks(listed: Sequence[str]) -> tuple[Network, ...]:
         raise ValueError(f"`egress_allow`: {error}") from error
 
 
+def parsed(text: str) -> URL:
+    """Return a URL as the connection is made from it: nobody reads its text a second time.
+
+    Raises:
+        EgressRefused: If it is none of HTTP's, names no host, or carries a user.
+    """
+    try:
+        url = URL(text)
+    except ValueError as error:
+        raise EgressRefused("it is not a URL") from error
+    anonymous = url.user is None and url.password is None
+    if url.scheme not in {"http", "https"} or not url.host or not anonymous:
+        raise EgressRefused("it is not a plain http or https URL")
+    return url
+
+
 def _meant(address: Address) -> Iterator[Address]:
     """Yield an address, and those that are carried inside it."""
     yield address
@@ -127,6 +147,8 @@ def _meant(address: Address) -> Iterator[Address]:
     if address.teredo is not None:
         yield from address.teredo
     if address in _NAT64:
+        yield IPv4Address(int(address) & 0xFFFF_FFFF)
+    if (int(address) >> 32) & 0xFFFF_FFFF & ~_ISATAP_FLAGS == _ISATAP:
         yield IPv4Address(int(address) & 0xFFFF_FFFF)
 
 
@@ -145,18 +167,19 @@ class _Checked(AbstractResolver):
         self._plain = plain
         self.refused: EgressRefused | None = None
 
-    async def check_literal(self, url: str) -> None:
+    def check_literal(self, url: URL) -> None:
         """Check a host that is an address: no resolver is asked about those.
 
         Raises:
-            EgressRefused: If it may not be spoken to, or the URL is none of HTTP's.
+            EgressRefused: If it may not be spoken to, or is an address in no usual spelling.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
-            raise EgressRefused("it is not a plain http or https URL")
+        host = url.raw_host or ""
         try:
-            address = ipaddress.ip_address(parts.hostname)
-        except ValueError:
+            address = ipaddress.ip_address(host)
+        except ValueError as error:
+            # aiohttp takes these for addresses, and asks no resolver.
+            if ":" in host or host.replace(".", "").isdigit():
+                raise EgressRefused("its host is neither a name nor an address") from error
             return
         self._check(address)
 

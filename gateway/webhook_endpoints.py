@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from classifiers.judges.tables import Table, checked, read_toml
+from gateway.egress import EgressRefused, parsed
 from policies.circumstances import Circumstances, Scope
 from policies.words import Pattern
 
@@ -90,9 +90,11 @@ def read_endpoints(webhooks_file: str) -> tuple[WebhookEndpoint, ...]:
 
 
 def _endpoint(entry: _Entry, where: str) -> WebhookEndpoint:
-    parts = urlsplit(entry.url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-        raise ValueError(f"{where}: `url` must be an `https://` URL, without a user")
+    try:
+        parsed(entry.url)
+    except EgressRefused as error:
+        message = f"{where}: `url` must be an `https://` URL, without a user"
+        raise ValueError(message) from error
     return WebhookEndpoint(
         entry.name,
         entry.url,

@@ -8,6 +8,7 @@ from aiohttp import web
 from gateway.egress import Egress, EgressFailed, EgressRefused, networks
 
 PUBLIC = ["93.184.216.34", "2606:4700:4700::1111", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]
+PUBLIC += ["2600:1::200:5efe:5db8:d822"]
 REFUSED = [
     "127.0.0.1",
     "127.8.9.1",
@@ -19,6 +20,8 @@ REFUSED = [
     "100.100.100.200",
     "169.254.169.254",
     "168.63.129.16",
+    "192.0.0.9",
+    "192.0.0.192",
     "192.0.2.1",
     "198.18.0.1",
     "224.0.0.1",
@@ -43,6 +46,8 @@ REFUSED = [
     "2002:7f00:1::",
     "2002:a9fe:a9fe::",
     "2001:0:4136:e378:8000:63bf:56fe:5601",
+    "2600:1::5efe:7f00:1",
+    "2600:1::200:5efe:a9fe:a9fe",
 ]
 
 
@@ -112,6 +117,16 @@ def test_a_list_holds_networks_only(listed):
         "https://[::ffff:169.254.169.254]/latest/meta-data",
         "https://169.254.169.254/latest/meta-data",
         "https://localhost/",
+        "https://１２７.0.0.1/",  # noqa: RUF001 - digits to the one who connects
+        "https://127。0。0。1/",
+        "https://①②⑦.0.0.1/",
+        "http://[::ffff:１０.0.0.1]/",  # noqa: RUF001 - likewise
+        "https://127.1/",
+        "https://2130706433/",
+        "https://0177.0.0.1/",
+        "https://127.0.0.1./",
+        "https://127.0.0.1:99999/",
+        "https://:word@93.184.216.34/",
         "http://93.184.216.34/",
         "https://user@93.184.216.34/",
         "file:///etc/passwd",

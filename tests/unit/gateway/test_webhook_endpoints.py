@@ -48,6 +48,8 @@ def test_a_secret_may_stand_in_the_environment(tmp_path, monkeypatch):
     [
         ("https://", "ftp://", "must be an `https://` URL"),
         ("https://", "https://me@", "without a user"),
+        ("https://", "https://:word@", "without a user"),
+        ("hooks.example", "hooks.example:99999", "must be an `https://` URL"),
         (SECRET, "whsec_short", "base64 of 24 to 64 bytes"),
         (SECRET, base64.b64encode(b"s" * 24).decode(), "a secret is `whsec_`"),
         (f'secret = "{SECRET}"\n', "", "give `secret` or `secret_env`"),
