@@ -149,9 +149,7 @@ class Spool:
 
     def _new_file(self) -> _File:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = self._directory / f"{uuid7().hex}{_SUFFIX}"
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        _locked(descriptor)
+        path, descriptor = _made(self._directory)
         directory = os.open(self._directory, os.O_RDONLY)
         try:
             os.fsync(directory)  # a file whose name is lost is lost
@@ -160,6 +158,16 @@ class Spool:
         file = _File(path, descriptor, 0)
         self._files.append(file)
         return file
+
+
+def _made(directory: Path) -> tuple[Path, int]:
+    """Return a new file that is held; one that is not yet may be dropped by whoever starts."""
+    while True:
+        path = directory / f"{uuid7().hex}{_SUFFIX}"
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        if _locked(descriptor) and os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)  # theirs now, and empty
 
 
 def _taken_over(path: Path) -> int | None:

@@ -1,10 +1,11 @@
+import fcntl
 import os
 import stat
 
 import pytest
 
 from gateway.audit.entry import Entry
-from gateway.audit.spool import Spool, SpoolDamaged, SpoolFull, _taken_over
+from gateway.audit.spool import Spool, SpoolDamaged, SpoolFull, _locked, _taken_over
 from gateway.store.content import ContentRow, KeyRow, Sealed
 
 ROOM = 1 << 20
@@ -179,3 +180,31 @@ def test_a_file_that_another_process_finishes_meanwhile_is_passed_over(new_spool
 
     assert _taken_over(path) is None
     assert new_spool().entries == 0
+
+
+def _drop(tmp_path, new_spool):
+    new_spool()  # drops an empty file that nobody holds
+
+
+def _hold(tmp_path, new_spool):
+    [path] = files(tmp_path)
+    fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("meanwhile", [_drop, _hold])
+def test_a_new_file_that_another_process_takes_before_it_is_held_is_left_to_it(
+    new_spool, tmp_path, monkeypatch, meanwhile
+):
+    first, asked = new_spool(), []
+
+    def locked(descriptor):
+        asked.append(descriptor)
+        if len(asked) == 1:
+            meanwhile(tmp_path, new_spool)
+        return _locked(descriptor)
+
+    monkeypatch.setattr("gateway.audit.spool._locked", locked)
+    first.append([entry(1)])
+    first.close()
+
+    assert [each.body["number"] for [each] in drained(new_spool())] == [1]
