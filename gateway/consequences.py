@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from gateway.alerting import Alerts
 from gateway.exchange import Exchange
 from gateway.stopping import Stops
+from gateway.store.stops import NO_CONVERSATION
 from gateway.webhooks import Webhooks
 from policies.striking import alerting
 from policies.types import Decision
-
-_NO_CONVERSATION = "moderations"  # the endpoint that only judges
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +53,7 @@ class Consequences:
             AuditUnavailable: If the decision could not be made durable.
             StoreUnavailable: If what follows could not; then it must not be acted on.
         """
-        if exchange.endpoint == _NO_CONVERSATION or not _has_any(decision):
+        if exchange.endpoint == NO_CONVERSATION or not _has_any(decision):
             return
         task = asyncio.create_task(self._follow(exchange, decision, new, recorded))
         self._running.add(task)

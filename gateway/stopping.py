@@ -207,6 +207,8 @@ class Stops:
 
     async def _is_other(self, place: Evidence, found: Matches, project: str) -> bool:
         """Return whether ids of ours say that what looks alike is another conversation."""
+        if any(earlier_digest(each) in found for each in place.issued):  # moved within it
+            return False
         if await store.admitted(self.database, project, place.issued):
             return True
         if any(

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
 
 from gateway.conversation import Kind, Mark
@@ -20,6 +21,7 @@ from gateway.store.session import Database
 from gateway.store.times import as_text, from_text
 
 MAX_LISTED = 1000
+NO_CONVERSATION = "moderations"  # the endpoint that only judges
 _MOMENTS = ("stopped_at", "expires_at", "lifted_at")
 
 _stops, _marks = tables.conversation_stops.c, tables.conversation_marks.c
@@ -155,15 +157,23 @@ async def matching(
 
 
 async def admitted(database: Database, project: str, exchanges: Iterable[str]) -> set[str]:
-    """Return which of these exchanges, 32 hex digits each, are a project's in the log."""
+    """Return which of these exchanges, 32 hex digits each, could get a reply in a project.
+
+    One that was turned away, or only judged, is in the log as well: no conversation has its id.
+    """
     asked = [f"req_{each}" for each in exchanges]
     if not asked:
         return set()
-    query = select(tables.audit_entries.c.request_id).where(
-        tables.audit_entries.c.request_id.in_(asked), tables.audit_entries.c.project == project
+    log = tables.audit_entries.c
+    query = select(log.request_id, log.body).where(
+        log.request_id.in_(asked), log.project == project, log.type == "request.admitted"
     )
     async with database.read() as connection:
-        return {name for (name,) in await connection.execute(query.distinct())}
+        return {
+            name
+            for name, body in await connection.execute(query)
+            if orjson.loads(body)["request"]["endpoint"] != NO_CONVERSATION
+        }
 
 
 async def listed(database: Database, project: str | None, limit: int = 100) -> list[Stop]:

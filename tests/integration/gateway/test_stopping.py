@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from gateway.alerting import Alerts
+from gateway.audit import records
 from gateway.audit.queries import show, tail
 from gateway.consequences import Consequences
 from gateway.conversation import History
@@ -13,6 +14,7 @@ from gateway.egress import Egress
 from gateway.errors import AuditUnavailable, ConversationStopped, StoreUnavailable
 from gateway.stopping import START_LASTS, TURNS_LAST, Stops
 from gateway.store import stops as store
+from gateway.types import Outcome
 from gateway.webhooks import Webhooks
 from model_runner.types import Channel, Delta, Message, Role
 from policies.circumstances import Circumstances
@@ -270,3 +272,55 @@ async def test_a_conversation_that_reopens_nothing_clears_nothing(stops, new_exc
 
     async with database.read() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM conversation_marks")) == 0
+
+
+async def admitted(ledger, new_exchange, **changes):
+    """Have an exchange that was admitted and ended; return the digits of its id."""
+    exchange = new_exchange(**changes)
+    async with ledger.exchange(exchange):
+        exchange.outcome = Outcome.COMPLETED
+    return exchange.id.removeprefix("req_")
+
+
+def with_ids(messages, *issued):
+    """A history whose turns of the model have these ids, at places 1, 3, ..."""
+    return History(messages, tuple((2 * turn + 1, each) for turn, each in enumerate(issued)))
+
+
+async def turned_away(stops, exchange, history):
+    try:
+        await stops.check(exchange.principal, None, history)
+    except ConversationStopped:
+        return True
+    return False
+
+
+async def test_an_id_of_its_own_moved_to_another_turn_makes_it_no_other_conversation(
+    stops, ledger, new_exchange
+):
+    first, second, foreign = [await admitted(ledger, new_exchange) for _ in range(3)]
+    said = (*SAID, Message(Role.ASSISTANT, "Done.", Channel.FINAL), Message(Role.USER, "More."))
+    exchange = new_exchange(history=with_ids(said, first, second))
+    async with ledger.exchange(exchange):
+        recorded = ledger.record(exchange, STOPPING)
+        await following(stops).follow(exchange, STOPPING, None, recorded)
+
+    assert await turned_away(stops, exchange, with_ids(said, first, first))
+    assert await turned_away(stops, exchange, with_ids(said, first, second))
+    assert not await turned_away(stops, exchange, with_ids(said, foreign, foreign))
+
+
+async def test_an_id_of_what_had_no_reply_makes_it_no_other_conversation(
+    stops, ledger, stopped, new_exchange
+):
+    stop = await stopped()
+    denied = new_exchange()
+    error = ConversationStopped("stopped", reason=stop.stopped.id, misalignment={})
+    turned = {"request_id": denied.id, "endpoint": "responses", "principal": denied.principal}
+    await ledger.append(records.denied(error, **turned))
+    judged = await admitted(ledger, new_exchange, endpoint="moderations")
+    answered = await admitted(ledger, new_exchange, endpoint="chat")
+
+    assert await turned_away(stops, stop, with_ids(SAID, denied.id.removeprefix("req_")))
+    assert await turned_away(stops, stop, with_ids(SAID, judged))
+    assert not await turned_away(stops, stop, with_ids(SAID, answered))
