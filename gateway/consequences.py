@@ -60,9 +60,9 @@ class Consequences:
         task.add_done_callback(self._finished)
         await asyncio.shield(task)
 
-    async def completed(self, exchange: Exchange) -> None:
-        """Note that the reply is whole, before its end is told. Raises `StoreUnavailable`."""
-        await self.stops.clear(exchange)
+    async def completed(self, exchange: Exchange, told: str = "") -> None:
+        """Note that the reply has ended, before that is told. Raises `StoreUnavailable`."""
+        await self.stops.clear(exchange, told)
 
     async def aclose(self) -> None:
         """Wait for what is being written."""

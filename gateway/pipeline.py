@@ -30,6 +30,7 @@ from gateway.holdback import OVERLAP_CHARS, Ahead, Held, Holdback
 from gateway.keeping import Said, said
 from gateway.passages import prompt_portions, redact_prompt, reply_passage
 from gateway.redaction import Redactor
+from gateway.refusing import refusal_text
 from gateway.results import cut, for_model
 from gateway.roles import DecisionLog, Enforcer, Follower, Keeper, Reviewer
 from gateway.types import Outcome, Stopped
@@ -183,9 +184,16 @@ class Pipeline:
                 else:
                     judged = await self._judge_held(exchange, item, redactor)
                     last = item.delta
-                    yield judged
                     if isinstance(judged.item, Refusal):
+                        await self._refused(exchange, judged.item)
+                        yield judged
                         return
+                    yield judged
+
+    async def _refused(self, exchange: Exchange, refusal: Refusal) -> None:
+        """Note that the reply ends in a refusal: behind one that stops nothing it may go on."""
+        if self.follower is not None and refusal.stopped is None:
+            await self.follower.completed(exchange, refusal_text(refusal.decision))
 
     async def _passages(self, exchange: Exchange) -> AsyncGenerator[Held | Ahead | Finish]:
         """Regroup the runner's deltas into passages; stop the model when closed."""

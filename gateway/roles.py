@@ -80,8 +80,8 @@ class Follower(Protocol):
         """
         ...
 
-    async def completed(self, exchange: Exchange) -> None:
-        """Hear that the reply is whole, before its end is told.
+    async def completed(self, exchange: Exchange, told: str = "") -> None:
+        """Hear that the reply has ended, before that is told; `told` is a refusal at its end.
 
         Raises:
             GatewayError: If what has to be noted could not be.

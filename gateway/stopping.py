@@ -40,6 +40,7 @@ from gateway.store.entries import EntryRow
 from gateway.store.session import Database
 from gateway.store.stops import Stop
 from gateway.types import Principal, Stopped
+from model_runner.types import Channel, Message, Role
 from policies.effects import stopping
 from policies.types import Decision
 
@@ -108,18 +109,25 @@ class Stops:
             )
         return start if start and start.digest in found else None
 
-    async def clear(self, exchange: Exchange) -> None:
+    async def clear(self, exchange: Exchange, told: str = "") -> None:
         """Note what was replied to an opening that was stopped before: that may go on.
+
+        Args:
+            exchange: Whose reply has ended.
+            told: The refusal at its end, if there is one. A caller sends it back behind what
+                had left, in place of it, or not at all.
 
         Raises:
             StoreUnavailable: If it could not be noted.
         """
-        if exchange.reopens is not None:
+        if exchange.reopens is not None and exchange.stopped is None:
             project = exchange.principal.project
             asker = asker_of(exchange.principal, exchange.circumstances.end_user)
-            reply = replied(exchange.released)
-            mark = cleared(exchange.history, reply, project_key(self.secret, project), asker)
-            await store.clear(self.database, project, exchange.reopens, mark)
+            key, said = project_key(self.secret, project), replied(exchange.released)
+            refused = [Message(Role.ASSISTANT, told, Channel.FINAL)]
+            for reply in [said, [*said, *refused], refused] if told else [said]:
+                mark = cleared(exchange.history, reply, key, asker)
+                await store.clear(self.database, project, exchange.reopens, mark)
 
     async def stop(
         self, exchange: Exchange, decision: Decision, recorded: Awaitable[object]

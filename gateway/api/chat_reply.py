@@ -12,12 +12,13 @@ from typing import Any
 from gateway.api.call import Call, Event
 from gateway.api.moderation_result import moderation_of
 from gateway.api.problems import error_object
-from gateway.api.refused import refusal_error, refusal_text
+from gateway.api.refused import refusal_error
 from gateway.api.warned import add_warnings
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.holdback import MESSAGE_GAP
 from gateway.pipeline import Admitted, Refusal, Reply
+from gateway.refusing import refusal_text
 from gateway.sealing import Sealer
 from model_runner.types import Channel, Delta, Finish, FinishReason, Usage
 from policies.effects import STOPPED

@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.misalignment import STOPPED_MESSAGE, misalignment
+from gateway.misalignment import misalignment
 from gateway.pipeline import Refusal
+from gateway.refusing import refusal_text
 from policies.effects import STOPPED
-from policies.types import Decision
-
-DEFAULT_REFUSAL = "I can't help with that."
-
-
-def refusal_text(decision: Decision) -> str:
-    """Return what the end user is told."""
-    default = STOPPED_MESSAGE if decision.code == STOPPED else DEFAULT_REFUSAL
-    return decision.user_message or default
 
 
 def refusal_error(refusal: Refusal) -> dict[str, Any]:

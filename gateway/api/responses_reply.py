@@ -13,11 +13,12 @@ from typing import Any
 
 from gateway.api.call import Call, Event
 from gateway.api.moderation_result import moderation_of
-from gateway.api.refused import refusal_error, refusal_text
+from gateway.api.refused import refusal_error
 from gateway.api.warned import add_warnings
 from gateway.errors import GatewayError
 from gateway.exchange import Exchange
 from gateway.pipeline import Admitted, Refusal, Reply
+from gateway.refusing import refusal_text
 from gateway.sealing import Bound, Sealer, opening_of
 from model_runner.types import Channel, Delta, Finish, FinishReason, Usage
 from policies.effects import STOPPED

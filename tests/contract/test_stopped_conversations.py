@@ -18,11 +18,16 @@ metadata: {id: acme, version: 1.0.0, owner: a@acme.example}
 defaults: {on_unsupported_language: flag, deadline_ms: 5000}
 categories:
   secrets.credential: {severity: high, rationale: "it is used within minutes", clause: "1"}
+  pii.email: {severity: high, rationale: "it finds a person", clause: "1"}
 rules:
   - id: stop
     category: secrets.credential
     stages: [input, reasoning, tool_call, output]
     bands: [{gte: 0.8, actions: [stop_conversation]}]
+  - id: mail
+    category: pii.email
+    stages: [output]
+    bands: [{gte: 0.5, actions: [block]}]
 """
 CODE = "misalignment_policy_violation"
 KEY = "sk-proj-" + "aB3dE6gH9jK2mN5pQ8sT1uV4" * 2
@@ -189,6 +194,23 @@ def test_an_opening_that_was_stopped_may_be_asked_again_and_goes_on_with_its_rep
     refused(gateway, surface, [*opening, Turn("assistant", "Done."), Turn("user", "Thanks.")])
     refused(gateway, surface, [*opening, Turn("user", "Why did you stop?")])
     assert served(gateway, surface, [Turn("user", "Another task."), *replied[1:]])
+
+
+def test_an_opening_asked_again_goes_on_behind_a_reply_that_was_blocked_midway(gateway, surface):
+    opening = [Turn("user", f"Tidy up, whatever it takes. (blocked, {surface})")]
+    stop(gateway, surface, opening)
+    gateway.script(
+        thought("Hm. "), final("Hello there. "), final("Write to ann@shop.example now. "), DONE
+    )
+    blocked = ask(gateway, surface, opening)
+    assert blocked.refusal
+    gateway.script(*HELLO)
+
+    for said in (blocked.text, blocked.refusal, f"{blocked.text} {blocked.refusal}"):
+        if said:
+            behind = [*opening, Turn("assistant", said), Turn("user", "Why not?")]
+            assert served(gateway, surface, behind)
+    refused(gateway, surface, [*opening, Turn("assistant", "Done."), Turn("user", "Thanks.")])
 
 
 def test_an_opening_that_is_stopped_twice_is_told_apart_by_the_reply_all_the_same(gateway):
