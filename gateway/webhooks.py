@@ -4,7 +4,8 @@ An event is in the database before anything is sent, in the transaction of what 
 Every replica looks for what is due; one that dies over a try leaves it to the others when the
 lease is over, so an endpoint may get an event twice and knows it by its `webhook-id`. What
 cannot be delivered is tried again later and later, and after `MOST_TRIES` given up: that is in
-the log, the metrics and on `/readyz`. Nothing of this is ever on a request's way.
+the log, the metrics and on `/readyz`. Nothing of this is ever on a request's way. An endpoint
+that a replica does not know may be known to another: what is for it is left for a day.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ from gateway.webhook_endpoints import WebhookEndpoint
 MOST_TRIES = 18  # over about a day
 POLL_S = 1.0
 KEPT = timedelta(days=30)  # how long a delivery is listed once it is settled
+ORPHANED = timedelta(days=1)  # how long what is due at an unknown endpoint is left to others
 LEASE = timedelta(seconds=60)  # longer than a try can take
 _TOGETHER = 8  # deliveries that one replica makes at a time
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 6 * 3600.0
 _PRUNE_S = 3600.0
+_PRUNED_TOGETHER = 1000
 _WRITER = "webhooks"  # who the entries say they are by
 _ACCEPTED = range(200, 300)
 
@@ -123,11 +126,24 @@ class Webhooks:
             StoreUnavailable: If nobody can tell what is, or what became of it.
         """
         now = self.now()
-        if not await store.any_due(self.database, now):
+        known = {each.name: each for each in self.endpoints}
+        if not await store.any_due(self.database, list(known), now):
             return 0
-        claimed = await store.claim(self.database, now, now + LEASE, _TOGETHER)
-        await asyncio.gather(*(self._deliver(each) for each in claimed))
+        claimed = await store.claim(self.database, list(known), now, now + LEASE, _TOGETHER)
+        await asyncio.gather(*(self._deliver(each, known[each.endpoint]) for each in claimed))
         return len(claimed)
+
+    async def prune(self) -> None:
+        """Forget what was settled long ago; give up what no replica has an endpoint for.
+
+        Raises:
+            StoreUnavailable: If that cannot be noted.
+        """
+        now = self.now()
+        await store.prune(self.database, now - KEPT)
+        known = [each.name for each in self.endpoints]
+        for each in await store.orphans(self.database, known, now - ORPHANED, _PRUNED_TOGETHER):
+            await self._give_up(each, "no_such_endpoint")
 
     async def _run(self) -> None:
         pruned_at = -_PRUNE_S
@@ -136,7 +152,7 @@ class Webhooks:
             try:
                 if time.monotonic() - pruned_at >= _PRUNE_S:
                     pruned_at = time.monotonic()
-                    await store.prune(self.database, self.now() - KEPT)
+                    await self.prune()
                 tried = await self.deliver_due()
             except StoreUnavailable as error:
                 _log.warning("webhooks_not_looked_for", error=str(error))
@@ -146,11 +162,7 @@ class Webhooks:
                     async with asyncio.timeout(POLL_S):
                         await self._wake.wait()
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        endpoint = next((each for each in self.endpoints if each.name == delivery.endpoint), None)
-        if endpoint is None:  # it is not in the file any more
-            await self._give_up(delivery, "no_such_endpoint")
-            return
+    async def _deliver(self, delivery: Delivery, endpoint: WebhookEndpoint) -> None:
         error = await self._send(delivery, endpoint)
         if error is None:
             await store.delivered(self.database, delivery, self.now())
@@ -178,7 +190,8 @@ class Webhooks:
 
     async def _give_up(self, delivery: Delivery, error: str) -> None:
         entry = row_apart(records.webhook_abandoned(delivery, error), _WRITER)
-        await store.give_up(self.database, delivery, self.now(), error, entry)
+        if not await store.give_up(self.database, delivery, self.now(), error, entry):
+            return  # by another replica, at the same time
         self.counted(delivery.endpoint, "abandoned")
         _log.error("webhook_abandoned", endpoint=delivery.endpoint, delivery=delivery.id)
 

@@ -3,6 +3,7 @@
 A delivery is written in the transaction of what it tells of. Replicas claim what is due, each
 its own (`SKIP LOCKED`; SQLite has one writer), by moving when it is due next beyond the time
 that a try can take: whoever dies over it leaves it to the next one. At least once, therefore.
+A replica sees only what is for its own endpoints: another may know of others.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import RowMapping, bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store import entries, tables
@@ -33,7 +34,11 @@ class State(StrEnum):
 
 _DUE = (
     select(_COLUMNS.id)
-    .where(_COLUMNS.state == State.WAITING.value, _COLUMNS.due_at <= bindparam("now"))
+    .where(
+        _COLUMNS.state == State.WAITING.value,
+        _COLUMNS.due_at <= bindparam("now"),
+        _COLUMNS.endpoint.in_(bindparam("endpoints", expanding=True)),
+    )
     .order_by(_COLUMNS.due_at)
     .limit(1)
 )
@@ -88,16 +93,22 @@ async def add(connection: AsyncConnection, deliveries: Sequence[Delivery]) -> No
     await connection.execute(insert(tables.webhook_deliveries), rows)
 
 
-async def any_due(database: Database, now: datetime) -> bool:
-    """Return whether anything is due."""
-    return bool(await database.look_up(_DUE, {"now": as_text(now)}))
+async def any_due(database: Database, endpoints: Sequence[str], now: datetime) -> bool:
+    """Return whether anything is due at one of these endpoints."""
+    return bool(await database.look_up(_DUE, {"now": as_text(now), "endpoints": list(endpoints)}))
 
 
-async def claim(database: Database, now: datetime, until: datetime, limit: int) -> list[Delivery]:
-    """Return deliveries that are due, and are nobody else's before `until`."""
+async def claim(
+    database: Database, endpoints: Sequence[str], now: datetime, until: datetime, limit: int
+) -> list[Delivery]:
+    """Return deliveries to these endpoints that are due, and are nobody else's before `until`."""
     due = (
         select(_COLUMNS.id)
-        .where(_COLUMNS.state == State.WAITING.value, _COLUMNS.due_at <= as_text(now))
+        .where(
+            _COLUMNS.state == State.WAITING.value,
+            _COLUMNS.due_at <= as_text(now),
+            _COLUMNS.endpoint.in_(endpoints),
+        )
         .order_by(_COLUMNS.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -113,19 +124,25 @@ async def claim(database: Database, now: datetime, until: datetime, limit: int) 
             .returning(tables.webhook_deliveries)
         )
         rows = (await connection.execute(taken)).mappings().all()
-    return [
-        Delivery(
-            row["id"],
-            row["event_id"],
-            row["event_type"],
-            row["endpoint"],
-            row["project"],
-            bytes(row["body"]),
-            row["tries"],
-            from_text(row["created_at"]),
+    return [_delivery(row) for row in rows]
+
+
+async def orphans(
+    database: Database, endpoints: Sequence[str], before: datetime, limit: int
+) -> list[Delivery]:
+    """Return deliveries to other endpoints that nobody has tried since they were due."""
+    query = (
+        select(tables.webhook_deliveries)
+        .where(
+            _COLUMNS.state == State.WAITING.value,
+            _COLUMNS.due_at < as_text(before),
+            _COLUMNS.endpoint.not_in(endpoints),
         )
-        for row in rows
-    ]
+        .order_by(_COLUMNS.due_at)
+        .limit(limit)
+    )
+    async with database.read() as connection:
+        return [_delivery(row) for row in (await connection.execute(query)).mappings()]
 
 
 async def delivered(database: Database, delivery: Delivery, now: datetime) -> None:
@@ -150,8 +167,8 @@ async def failed(database: Database, delivery: Delivery, due_at: datetime, error
 
 async def give_up(
     database: Database, delivery: Delivery, now: datetime, error: str, recorded: EntryRow
-) -> None:
-    """Note that there are no more tries, and write the entry about it."""
+) -> bool:
+    """Note that there are no more tries, and write the entry about it; False if it is settled."""
     async with database.write() as connection:
         done = await connection.execute(
             update(tables.webhook_deliveries)
@@ -160,6 +177,7 @@ async def give_up(
         )
         if done.rowcount:
             await entries.append(connection, recorded)
+        return bool(done.rowcount)
 
 
 async def retry(database: Database, delivery_id: str, now: datetime, recorded: EntryRow) -> bool:
@@ -203,3 +221,16 @@ async def listed(database: Database, state: State | None, limit: int) -> list[di
         query = query.where(_COLUMNS.state == state.value)
     async with database.read() as connection:
         return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+
+def _delivery(row: RowMapping) -> Delivery:
+    return Delivery(
+        row["id"],
+        row["event_id"],
+        row["event_type"],
+        row["endpoint"],
+        row["project"],
+        bytes(row["body"]),
+        row["tries"],
+        from_text(row["created_at"]),
+    )

@@ -246,13 +246,56 @@ async def test_a_private_endpoint_that_is_not_listed_is_never_sent_anything(
     assert (row["error"], hooks.heard) == ("refused", [])
 
 
-async def test_an_endpoint_that_is_not_in_the_file_any_more_is_given_up(database, replica):
-    await written(database, replica())
+async def test_a_replica_leaves_what_is_for_endpoints_that_it_does_not_know(
+    database, replica, hooks, today
+):
+    newer, older = replica(names=("pager", "mail")), replica()
+    await written(database, newer)
 
-    gone = replica(names=("other",))
-    await gone.deliver_due()
+    assert await older.deliver_due() == 1
+    today.ahead += timedelta(hours=23)
+    await older.prune()
+    assert await outbox.counted(database) == {("mail", "waiting"): 1}
+    assert await newer.deliver_due() == 1
+    assert await states(database) == [("delivered", 1)] * 2
+
+
+async def test_more_than_it_can_make_for_others_holds_up_none_of_its_own(database, replica):
+    await written(database, replica(names=("mail",)), count=20)
+    older = replica()
+    await written(database, older)
+
+    assert await older.deliver_due() == 1
+    assert await outbox.counted(database) == {("mail", "waiting"): 20}
+
+
+async def test_an_endpoint_that_is_in_no_file_any_more_is_given_up_after_a_day(
+    database, replica, today
+):
+    await written(database, replica())
+    counts = []
+    gone = replica(names=("other",), counted=lambda *each: counts.append(each))
+    beside = replica(names=("other",), counted=lambda *each: counts.append(each))
+
+    today.ahead += timedelta(hours=25)
+    await asyncio.gather(gone.prune(), beside.prune())
 
     assert await outbox.counted(database) == {("pager", "dead"): 1}
+    [entry] = [each for each in await tail(database, 50) if each["type"] == "webhook.abandoned"]
+    assert entry["webhook"]["error"] == "no_such_endpoint"
+    assert counts == [("pager", "abandoned")]
+
+
+async def test_what_its_own_replicas_still_try_is_no_orphan(database, replica, hooks, today):
+    newer, older = replica(names=("mail",)), replica()
+    hooks.status = 500
+    await written(database, newer)
+    for _ in range(5):
+        today.ahead += timedelta(hours=7)
+        await newer.deliver_due()
+        await older.prune()
+
+    assert await outbox.counted(database) == {("mail", "waiting"): 1}
 
 
 async def test_in_the_background_it_is_delivered_at_once(database, replica, hooks):
