@@ -108,7 +108,7 @@ class ArgumentEntry(Part):
     contains: Expression | None = None
     """The expression (RE2) matches somewhere in the text."""
     like: Annotated[list[Like], Field(min_length=1, max_length=200)] | None = None
-    """The text is one of these; `*` stands for any characters."""
+    """The text is one of these; `*` stands for any characters but control characters."""
     at_least: Number | None = None
     """It is a number, and no smaller."""
     at_most: Number | None = None

@@ -1,8 +1,9 @@
 """Whether the arguments of a call are as a policy says: yes, no, or cannot be told. Pure.
 
 Patterns are RE2, so that no text takes long. Where two readers could disagree, nothing is
-told: arguments that are not one JSON object, a value of another type than the test is for,
-and a list of which some members fit and some do not.
+told: arguments that are not one JSON object, a value of another type than the test is for, a
+list of which some members fit and some do not, and a text that fits for one who reads on past
+a line break alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from policies.trail import MalformedArguments, read_arguments
 
 _ABSENT = object()
 MAX_CHARS = 1_000_000  # of one text that is looked at
+
+# What some reader takes for the end of a line, as `str.splitlines` does; RE2 knows the first.
+_BREAKS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
+_ONE_BREAK = str.maketrans(dict.fromkeys(_BREAKS, "\n"))
+# No name holds one of these, and some reader ends the text at it.
+_CONTROLS = re2.compile(r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]")
 
 
 class BadExpression(ValueError):
@@ -70,13 +77,13 @@ class ArgumentTest:
     def _of_text(self, text: str) -> bool | None:
         if len(text) > MAX_CHARS:
             return None
-        return (
-            (self.matches is None or compiled(self.matches).fullmatch(text) is not None)
-            and (
+        return _every(
+            [
+                self.matches is None or _matches(self.matches, text),
                 self.contains is None
-                or compiled(self.contains, lines=True).search(text) is not None
-            )
-            and (self.like is None or any(_like(each).fullmatch(text) for each in self.like))
+                or compiled(self.contains, lines=True).search(text) is not None,
+                self.like is None or _like(self.like, text),
+            ]
         )
 
     def _of_number(self, number: float) -> bool:
@@ -93,10 +100,7 @@ def all_hold(tests: Sequence[ArgumentTest], arguments: str) -> bool | None:
         read = read_arguments(arguments)
     except MalformedArguments:
         return None
-    told = [test.holds(read) for test in tests]
-    if False in told:
-        return False
-    return None if None in told else True
+    return _every([test.holds(read) for test in tests])
 
 
 def well_formed(arguments: str) -> bool:
@@ -130,8 +134,26 @@ def compiled(expression: str, *, lines: bool = False) -> Any:  # noqa: ANN401 - 
         raise BadExpression(str(error)[:200]) from error
 
 
-def _like(pattern: str) -> Any:  # noqa: ANN401 - re2 ships no types
-    return compiled(".*".join(re2.escape(part) for part in pattern.split("*")))
+def _matches(expression: str, text: str) -> bool | None:
+    """Return whether a whole text matches; None if only one who reads past line breaks says so."""
+    strict = compiled(expression).fullmatch(text.translate(_ONE_BREAK)) is not None
+    loose = compiled(expression, lines=True).fullmatch(text) is not None
+    return strict if strict is loose else None
+
+
+def _like(patterns: Sequence[str], text: str) -> bool | None:
+    """Return whether a text is one of these names; None if it has what no name has."""
+    expressions = (".*".join(re2.escape(part) for part in each.split("*")) for each in patterns)
+    if not any(compiled(each, lines=True).fullmatch(text) for each in expressions):
+        return False
+    return None if _CONTROLS.search(text) else True
+
+
+def _every(told: Sequence[bool | None]) -> bool | None:
+    """Return whether all hold: what is false is not made doubtful by what cannot be told."""
+    if False in told:
+        return False
+    return None if None in told else True
 
 
 def _agreed(told: Sequence[bool | None]) -> bool | None:
@@ -150,7 +172,8 @@ def _at(value: object, parts: Sequence[str]) -> Iterator[object]:
     elif parts[0] == "*" and isinstance(value, list):
         for each in value:
             yield from _at(each, parts[1:])
-    elif isinstance(value, dict) and parts[0] in value:
+    # Never a member by the name `*`: it would stand for the others, which nobody looked at.
+    elif isinstance(value, dict) and parts[0] in value and parts[0] != "*":
         yield from _at(value[parts[0]], parts[1:])
     elif isinstance(value, list) and parts[0].isdecimal() and int(parts[0]) < len(value):
         yield from _at(value[int(parts[0])], parts[1:])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -103,11 +104,14 @@ def read_arguments(text: str) -> dict[str, Any]:
 
     Raises:
         MalformedArguments: If they are not a JSON object, name a member twice, hold a number
-            that is none (`NaN`), half a character, or are nested too deep. Of two readers one
-            may take the first of two members and one the last, so no pattern is safe then.
+            that is none (`NaN`) or too large (`1e400`), half a character, or are nested too
+            deep. Of two readers one may take the first of two members and one the last, so no
+            pattern is safe then.
     """
     try:
-        said = json.loads(text, object_pairs_hook=_members, parse_constant=_no_number)
+        said = json.loads(
+            text, object_pairs_hook=_members, parse_constant=_no_number, parse_float=_number
+        )
         text.encode()
         json.dumps(said, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -122,6 +126,13 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         raise MalformedArguments
     return members
+
+
+def _number(written: str) -> float:
+    number = float(written)
+    if math.isinf(number):  # one reader has infinity, one the largest number, one an error
+        raise MalformedArguments
+    return number
 
 
 def _no_number(_: str) -> float:

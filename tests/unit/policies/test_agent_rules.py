@@ -184,25 +184,26 @@ def test_a_list_says_which_calls_may_be_made_with_which_arguments(tool, argument
 
 
 @pytest.mark.parametrize(
-    ("test", "command", "fits"),
+    ("test", "command", "blocked"),
     [
         ("{matches: 'ls .*'}", "ls -l", True),
-        ("{matches: 'ls .*'}", "ls -l\nrm x", False),
+        ("{matches: 'ls .*'}", "ls -l\nrm x", True),  # in doubt
+        ("{matches: 'ls .*'}", "cat\nrm x", False),
         ("{matches: ls}", "ls -l", False),
         ("{contains: 'rm.*-rf'}", "rm \\\n -rf x", True),
         ("{contains: '^ls'}", "ls; rm", True),
-        ("{like: ['ls *']}", "ls x\nrm y", False),
+        ("{like: ['ls *']}", "ls x\nrm y", True),  # in doubt
         ("{like: ['a.c']}", "abc", False),
     ],
 )
-def test_a_pattern_for_the_whole_text_ends_at_the_line_and_one_for_a_part_does_not(
-    test, command, fits
+def test_what_a_pattern_fits_and_what_is_in_doubt_gets_the_stricter_of_the_two(
+    test, command, blocked
 ):
     text = TOOLS.replace("{contains: '\\brm\\b'}", test)
 
     decision = decide(text, called("shell", json.dumps({"command": command})))
 
-    assert decision.action is (Action.BLOCK if fits else Action.FLAG)
+    assert decision.action is (Action.BLOCK if blocked else Action.FLAG)
 
 
 @pytest.mark.parametrize(

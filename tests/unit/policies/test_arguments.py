@@ -35,6 +35,35 @@ def test_of_a_list_all_have_to_agree(texts, told):
     assert holds({"l": texts}, "/l/*", matches="x.") is told
 
 
+@pytest.mark.parametrize("holder", [{"*": "xa", "0": "ya"}, "xa"])
+def test_of_what_is_no_list_there_are_no_members(holder):
+    assert holds({"l": holder}, "/l/*", matches="x.") is False
+    assert holds({"l": [["xa"], holder]}, "/l/*/*", matches="x.") is None
+
+
+BREAKS = "\n\r\v\f\x1c\x85\u2028\u2029"
+
+
+@pytest.mark.parametrize("mark", BREAKS)
+def test_a_dot_is_for_no_line_break_and_what_says_so_is(mark):
+    text = {"t": f"ls{mark}rm x"}
+
+    assert holds(text, "/t", matches="ls.*") is None
+    assert holds(text, "/t", matches=r"ls[^\n]*") is (False if mark == "\n" else None)
+    assert holds(text, "/t", matches="cat.*") is False
+    assert holds(text, "/t", matches="(?s)ls.*") is True
+    assert holds(text, "/t", contains="rm") is True
+
+
+@pytest.mark.parametrize("mark", [*BREAKS, "\0", "\t", "\x1b", "\x7f", "\x9f"])
+def test_a_star_in_a_name_is_for_no_control_character(mark):
+    text = {"t": f"eve@evil.example{mark}bob@acme.example"}
+
+    assert holds(text, "/t", like=("*@acme.example",)) is None
+    assert holds(text, "/t", like=("*@other.example",)) is False
+    assert holds({"t": "Zoë O'Neil@acme.example"}, "/t", like=("*@acme.example",)) is True
+
+
 @pytest.mark.parametrize(
     ("number", "told"), [(1, True), (3, True), (3.01, False), (0, False), (True, None), ("2", None)]
 )
