@@ -14,18 +14,34 @@ import orjson
 
 from policies.trail import Step
 
-MOST = 200  # results, the latest
+MOST = 200  # results
 
 
 def traced(results: Sequence[Step]) -> bytes:
-    """Return a trace of results; empty if there are none."""
+    """Return a trace of results, the worst of them if there are many; empty if there are none."""
     if not results:
         return b""
     rows = [
         [each.tool, each.digest, each.turns_ago, each.scores, each.unread]
-        for each in results[-MOST:]
+        for each in _worst(results)
     ]
     return zlib.compress(orjson.dumps(rows, option=orjson.OPT_SORT_KEYS))
+
+
+def _worst(results: Sequence[Step]) -> list[Step]:
+    """Return those that nobody scored, whole or in part, and that scored highest, as they stood.
+
+    Of those alike the latest. So no number of harmless results displaces one that counts.
+    """
+    known = set().union(*(each.scores for each in results))
+
+    def worst(place: int) -> tuple[bool, float, int]:
+        each = results[place]
+        unscored = not known or bool(known - each.scores.keys())
+        return unscored, max(each.scores.values(), default=0.0), place
+
+    kept = sorted(range(len(results)), key=worst, reverse=True)[:MOST]
+    return [results[place] for place in sorted(kept)]
 
 
 def taken_out(traces: Iterable[tuple[int, bytes]], present: Sequence[Step]) -> list[Step]:

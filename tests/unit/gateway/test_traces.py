@@ -27,6 +27,20 @@ def test_what_several_thoughts_had_read_counts_once():
     assert [each.digest for each in taken_out(traces, [])] == ["d1", "d2"]
 
 
+def test_harmless_results_displace_none_that_scored_or_that_nobody_scored():
+    high = Step("web", digest="high", scores={"bad": 0.9, "odd": 0.0})
+    unscored = Step("web", digest="unscored")
+    in_part = Step("web", digest="in part", unread={"bad": 0.2}, scores={"odd": 0.0})
+    harmless = [
+        Step("clock", digest=f"{n}", scores={"bad": 0.0, "odd": 0.0}) for n in range(MOST + 5)
+    ]
+
+    kept = taken_out([(0, traced([high, unscored, in_part, *harmless]))], [])
+
+    assert len(kept) == MOST
+    assert [each.digest for each in kept[:4]] == ["high", "unscored", "in part", "8"]
+
+
 def test_a_trace_is_small_and_holds_the_latest():
     many = [
         Step("web", 9, 0, digest=f"{n:032x}", scores={f"c{i}": 0.0 for i in range(40)})
