@@ -1,11 +1,12 @@
 import asyncio
+import signal
 from collections import Counter
 
 import pytest
 
 from benchmarks.callers import Question
-from benchmarks.completeness import contradictions
-from benchmarks.crash import swept_log
+from benchmarks.completeness import contradictions, unfinished
+from benchmarks.crash import read_log, swept_log
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -32,7 +33,8 @@ async def pair(postgres_url, valkey_url, new_gateway):
 
     async def start(**settings):
         gateways = [new_gateway(postgres_url, redis_url=valkey_url, **settings) for _ in range(2)]
-        await asyncio.gather(*(gateway.start() for gateway in gateways))
+        for gateway in gateways:  # so that the first in the log is the first here
+            await gateway.start()
         return gateways
 
     return start
@@ -79,14 +81,24 @@ async def test_a_policy_is_in_force_on_every_replica_within_a_second(pair, ask, 
     assert (before, active, await statuses()) == ([200, 200], [400, 400], [200, 200])
 
 
-async def test_a_replica_ends_what_another_that_was_killed_left_open(
-    pair, postgres_url, besieged, until
-):
+async def halted_amid_a_request(gateway, url):
+    """Halt the first replica at a moment when a request of its own has no end."""
+    while True:
+        gateway.process.send_signal(signal.SIGSTOP)
+        log = await read_log(url)
+        first = next(entry["replica"]["id"] for entry in log if entry["type"] == "replica.started")
+        if unfinished(entry for entry in log if entry["replica"]["id"] == first):
+            return
+        gateway.process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(0.05)
+
+
+async def test_a_replica_ends_what_another_that_was_killed_left_open(pair, postgres_url, besieged):
     one, two = await pair()
     async with besieged(two) as survivors:
         async with besieged(one) as bereft:
             await bereft.served()
-            await until(lambda: bereft.streaming)
+            await halted_amid_a_request(one, postgres_url)
             one.kill()
         await survivors.served()
     log = await swept_log(postgres_url)

@@ -48,7 +48,7 @@ def test_the_example_loads_as_it_stands():
 def test_the_judges_that_the_example_only_shows_load_too(folder):
     text = uncommented()
     assert sorted({judge["kind"] for judge in tomllib.loads(text)["judge"]}) == [
-        *("guard", "moderations", "safeguard", "sequence"),
+        *("guard", "moderations", "overseer", "safeguard", "sequence"),
     ]
     # Models in this process would be loaded; their entries are checked with an address.
     text = re.sub(r'\[\[judge\]\]\nname = "prompt-guard"\n(?:\w.*\n)+', "", text)
@@ -58,7 +58,9 @@ def test_the_judges_that_the_example_only_shows_load_too(folder):
 
     names = [judge.name for judge in load_judges(folder / "judges.toml", own)]
 
-    assert names == ["safeguard@1", "llama-guard@1", "qwen-guard@1", "moderations@1", "own@1"]
+    assert names == [
+        *("safeguard@1", "llama-guard@1", "overseer@1", "qwen-guard@1", "moderations@1", "own@1"),
+    ]
 
 
 def test_the_policy_of_the_example_is_without_findings_and_asks_judges_that_exist():
