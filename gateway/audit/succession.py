@@ -9,7 +9,9 @@ A change of key is a signed note, by both keys, and an entry of the log:
 
 Whoever trusts one of the two can tell what the other may have signed: the key before, up to
 that checkpoint; the key after, from there on. So an auditor with an old key reads new
-checkpoints, and one with a new key older ones.
+checkpoints. For who trusts a new key, that a key before signed proves nothing by itself,
+because it may have been stolen since: only the announced checkpoint is believed, and what
+is tied to it or to a later one.
 """
 
 from __future__ import annotations
@@ -109,7 +111,7 @@ class Keyring:
         successions: Of which those count that begin or end at a key that is believed.
 
     Attributes:
-        keys: All that are believed.
+        keys: All that are believed, each for its own stretch.
         changes: The successions that count, in their order.
 
     Raises:
@@ -131,6 +133,9 @@ class Keyring:
         self._since = {each.new: each.point for each in self.changes}
         if not len(self._until) == len(self._since) == len(self.changes):
             raise NoteError("a key of this log handed over to two others, or from two")
+        self._lasting = set(self._trusted)
+        while later := self._heirs(self._lasting) - self._lasting:
+            self._lasting |= later
 
     @property
     def current(self) -> VerifierKey:
@@ -147,18 +152,49 @@ class Keyring:
     def read(self, content: bytes) -> Checkpoint:
         """Return what a signed checkpoint says, as `read_checkpoint` does.
 
+        Whether that is so is another question if only a replaced key signed it: see `vouches`.
+
         Raises:
             NoteError: Also if none of its keys was the log's where it stands.
         """
         checkpoint = read_checkpoint(content, self.keys)
-        point = checkpoint.origin, checkpoint.size
-        self.check(verify(parse_note(content), self.keys), *point)
+        self.check(verify(parse_note(content), self.keys), checkpoint)
         return checkpoint
 
-    def check(self, signers: Iterable[VerifierKey], origin: str, size: int) -> None:
+    def check(self, signers: Iterable[VerifierKey], checkpoint: Checkpoint) -> None:
+        """Check that one of the signers may have signed this.
+
+        Raises:
+            NoteError: If none was the log's key at this size, or another root was announced.
+        """
+        origin, size = checkpoint.origin, checkpoint.size
+        self.check_size(signers, origin, size)
+        if any(each.point == (origin, size) and each.last != checkpoint for each in self.changes):
+            raise NoteError(f"`{origin}` was another log when its key was changed at this size")
+
+    def check_size(self, signers: Iterable[VerifierKey], origin: str, size: int) -> None:
         """Check that one of the signers was the log's key at this size. Raises `NoteError`."""
         if not any(self._may_sign(key, (origin, size)) for key in signers):
             raise NoteError(f"`{origin}` had another key when it was as large as this")
+
+    def vouches(self, content: bytes) -> bool:
+        """Whether more than a replaced key, which a thief may have, says what `read` returns.
+
+        A trusted key does, and one that took over from it; and of what came before, the
+        checkpoint that such a key announced.
+        """
+        checkpoint = self.read(content)
+        point = checkpoint.origin, checkpoint.size
+        signers = self.lasting(verify(parse_note(content), self.keys))
+        announced = (each.last for each in self.changes if each.new in self._lasting)
+        return any(self._may_sign(key, point) for key in signers) or checkpoint in announced
+
+    def lasting(self, signers: Iterable[VerifierKey]) -> list[VerifierKey]:
+        """Return those of the signers that are trusted, or took over from one that is."""
+        return [key for key in signers if key in self._lasting]
+
+    def _heirs(self, keys: set[VerifierKey]) -> set[VerifierKey]:
+        return {each.new for each in self.changes if each.old in keys}
 
     def _may_sign(self, key: VerifierKey, point: _Point) -> bool:
         since, until = self._since.get(key), self._until.get(key)

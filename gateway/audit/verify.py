@@ -208,6 +208,8 @@ class _Verification:
             self._check_extends(older, parts)
         if (fault := never_ended(whole)) is not None:
             raise Tampered(fault.reason, self.manifest.first + fault.at)
+        if older != self.head:
+            check_vouched(self.bundle.checkpoint, self.keys)
         return replace(
             _of(self.head),
             first=self.manifest.first,
@@ -334,6 +336,7 @@ def _verified_proof(path: Path, trust: Trust) -> Report:
         raise Tampered("its bytes are not canonical JSON", index) from error
     if root != head.root:
         raise Tampered("the entry is not in the log at this index", index)
+    check_vouched(_bytes(note), keys)
     found = replace(_of(head), first=index, entries=1)
     return replace(found, keys=_key_texts(keys), mldsa=trust.mldsa is not None)
 
@@ -352,6 +355,16 @@ def signed_head(note: bytes, keys: Keyring, what: str, mldsa: MldsaKey | None = 
         return keys.read(note)
     except NoteError as error:
         raise Tampered(f"{what}: {error}") from error
+
+
+def check_vouched(note: bytes, keys: Keyring) -> None:
+    """Raise `BundleError` if only a replaced key, which may be stolen, signed a checkpoint."""
+    if not keys.vouches(note):
+        raise BundleError(
+            "only a key that was replaced before the one that you trust signed the checkpoint, "
+            "and whoever stole it could; ask for one by the key that you trust, or give your own "
+            "of this size as the older checkpoint"
+        )
 
 
 def _of(head: Checkpoint) -> Report:

@@ -68,7 +68,7 @@ class _Files:
         self.processes = processes
         self.progress = progress
         self.keys = trust.keyring(self._key_changes())
-        self.listed = self._listed()
+        self.listed, self.vouched = self._listed()
 
     def verified(self, since: bytes | None) -> Report:
         older = signed_head(since, self.keys, "the older checkpoint") if since else None
@@ -86,6 +86,11 @@ class _Files:
             logs.append(self._log(part, compared))
         if older is not None and not any(log.since is not None for log in logs):
             raise BundleError(f"no log of `{older.origin}` is in it, to be compared with yours")
+        if not self.vouched:
+            raise BundleError(
+                "only a key that was replaced before the one that you trust signed the list of "
+                "files, and whoever stole it could; ask for a list by the key that you trust"
+            )
         return Report(
             True,
             what=self.listed.what,
@@ -94,16 +99,17 @@ class _Files:
             logs=tuple(logs),
         )
 
-    def _listed(self) -> FileList:
+    def _listed(self) -> tuple[FileList, bool]:
+        """Return the list, and whether more than a replaced key signed it."""
         try:
             note = parse_note(self.files.read(SIGNED_LIST))
             signers = verify(note, self.keys.keys)
             listed = parse_list(note.text)
             for part in listed.logs:
-                self.keys.check(signers, part.origin, part.size)
+                self.keys.check_size(signers, part.origin, part.size)
         except NoteError as error:
             raise Tampered(f"the list of files: {error}") from error
-        return listed
+        return listed, bool(self.keys.lasting(signers))
 
     def _key_changes(self) -> tuple[bytes, ...]:
         """Return how the log's key changed, as the files say; each change proves itself."""

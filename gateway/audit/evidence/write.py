@@ -25,6 +25,7 @@ from gateway.audit.evidence.report import html
 from gateway.audit.evidence.tally import Tally
 from gateway.audit.export import Progress, Source, Stretch, stretches, write_bundle
 from gateway.audit.projection import columns_of
+from gateway.audit.succession import Keyring, parse_succession
 from gateway.audit.tiles import WIDTH
 from gateway.audit.verify import Report, Tampered, Trust, verify_bundle
 from gateway.notes import SigningKey
@@ -73,7 +74,9 @@ async def write_evidence(
     what = Stretch(wanted.what.shard, wanted.what.since, until)
     sources = await stretches(database, what)
     logs = log_parts(sources, key)
-    work = _Work(draft_of(out), key, progress, sum(source.count for source in sources))
+    work = _Work(
+        draft_of(out), _trust(sources[0], key), progress, sum(source.count for source in sources)
+    )
     with whole_file(out) as file:
         archive = Archive(file)
         for source in sources:
@@ -119,12 +122,19 @@ async def _situation(
     )
 
 
+def _trust(source: Source, key: SigningKey) -> Trust:
+    """Return the log's first key as trusted: whoever keeps the log believes each it had."""
+    changes = [parse_succession(note.encode()) for note in source.key_changes]
+    changes = list(Keyring([key.verifier], changes).changes)
+    return Trust(changes[0].old if changes else key.verifier)
+
+
 class _Work:
     """Goes over the entries, again and again, and tells how far it is."""
 
-    def __init__(self, draft: Path, key: SigningKey, progress: Progress, entries: int):
+    def __init__(self, draft: Path, trust: Trust, progress: Progress, entries: int):
         self._draft = draft
-        self._trust = Trust(key.verifier)
+        self._trust = trust
         self._tell = progress
         self._total = entries * _STEPS
         self._done = 0

@@ -9,6 +9,8 @@ from functools import partial
 import pytest
 
 from gateway.audit import key_rotation
+from gateway.audit.bundle import BundleError
+from gateway.audit.checkpoint import Checkpoint, sign_checkpoint
 from gateway.audit.conversion import FORMATS, convert
 from gateway.audit.entry import Entry
 from gateway.audit.export import Stretch, export, growth, proof, signed_tree
@@ -16,12 +18,14 @@ from gateway.audit.heads import FileHeads
 from gateway.audit.key_rotation import keys_in_force, retire_keys, rotate_key
 from gateway.audit.log_key import FileLogKeys
 from gateway.audit.log_tree import LogTree
+from gateway.audit.merkle import leaf_hash
 from gateway.audit.publisher import Wrong
 from gateway.audit.queries import tail
 from gateway.audit.succession import hand_over, parse_succession
 from gateway.audit.verifier import single_file
 from gateway.audit.verify import Trust, verify_file
 from gateway.audit.verify_files import verify_anything
+from gateway.audit.verify_main import checked
 from gateway.audit.witness import Request, Witness
 from gateway.errors import Conflict
 from gateway.notes import NoteError, SigningKey, parse_note, parse_verifier_key, verify
@@ -225,6 +229,50 @@ def _decoded(text):
     return parse_hash(text)
 
 
+async def test_with_the_new_key_alone_nothing_is_said_of_what_the_old_one_signed(
+    database, tree, write, rotate, bundle, tmp_path
+):
+    await write()
+    await tree.turn()
+    older, early = await head_of(database), await bundle()
+    await write()
+    await tree.turn()
+    done = await rotate()
+    new = Trust(done.new, key_changes=(done.note,))
+
+    with pytest.raises(BundleError, match="only a key that was replaced"):
+        verify_file(early, new)
+    assert verify_file(early, new, older).intact  # the auditor held it before
+    assert verify_file(early, done.old).intact
+
+
+@pytest.mark.parametrize("shard", ["2026h2", "2025h1"])
+async def test_a_thief_of_the_replaced_key_convinces_nobody_who_trusts_the_new_one(tmp_path, shard):
+    stolen, new = (SigningKey("log.example", bytes([n]) * 32) for n in (1, 2))
+    change = hand_over(Checkpoint("log.example/2026h2", 500, b"r" * 32), stolen, new)
+    entry = '{"forged":"yes"}'
+    forged = Checkpoint(f"log.example/{shard}", 1, leaf_hash(entry.encode()))
+    proof = {
+        "format": "ostiary-proof/2",
+        "index": 0,
+        "entry": entry,
+        "hashes": [],
+        "checkpoint": sign_checkpoint(forged, stolen).decode(),
+        "keys": [change.decode()],
+    }
+    file, script = tmp_path / "proof.json", tmp_path / "ostiary_verify.py"
+    file.write_text(json.dumps(proof))
+    script.write_text(single_file())
+
+    status, why = checked(file, str(new.verifier), None, 1, lambda done, total: None)
+    assert (status, "only a key that was replaced" in str(why)) == (2, True)
+    command = [sys.executable, script, file, "--key", str(new.verifier)]
+    run = partial(subprocess.run, capture_output=True, text=True, check=False)
+    told = await asyncio.to_thread(run, command)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "only a key that was replaced" in told.stderr
+
+
 @pytest.mark.parametrize("which", ["old", "new"])
 async def test_other_formats_under_a_signed_list_verify_with_either_key(
     database, tree, write, rotate, tmp_path, keys, which
@@ -240,7 +288,12 @@ async def test_other_formats_under_a_signed_list_verify_with_either_key(
     key, notes = getattr(done, which), (done.note,)
 
     assert verify_anything(late, key).intact
-    assert verify_anything(early, Trust(key, key_changes=notes)).intact
+    believed = Trust(key, key_changes=notes)
+    if which == "old":
+        assert verify_anything(early, believed).intact
+    else:
+        with pytest.raises(BundleError, match="signed the list"):
+            verify_anything(early, believed)
     with pytest.raises(NoteError, match="does not sign any more"):
         await convert(database, Stretch(), late, FORMATS["csv"], keys.held[0])
 

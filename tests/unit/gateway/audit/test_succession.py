@@ -98,6 +98,34 @@ def test_a_key_is_not_believed_where_it_was_not_the_logs(trusted, note):
         Keyring([trusted.verifier], CHANGES).read(note)
 
 
+ANOTHER = sign_checkpoint(Checkpoint("log.example/2026h2", 10, b"x" * 32), FIRST)
+
+
+@pytest.mark.parametrize("trusted", [FIRST, SECOND])
+def test_at_the_announced_size_only_the_announced_root_is_believed(trusted):
+    with pytest.raises(NoteError, match="another log when its key was changed"):
+        Keyring([trusted.verifier], CHANGES[:1]).read(ANOTHER)
+
+
+@pytest.mark.parametrize("note", [signed(9, FIRST), signed(10**9, FIRST, shard="2026h1")])
+def test_before_the_announced_checkpoint_the_old_key_vouches_for_nothing_alone(note):
+    assert Keyring([FIRST.verifier], CHANGES).vouches(note)
+    assert not Keyring([SECOND.verifier], CHANGES).vouches(note)
+    assert not Keyring([THIRD.verifier], CHANGES).vouches(note)
+
+
+def test_what_the_trusted_key_announced_or_signed_is_vouched_for():
+    ring = Keyring([SECOND.verifier], CHANGES)
+
+    for note in (signed(10, FIRST), signed(11, SECOND), signed(6, THIRD, shard="2027h1")):
+        assert ring.vouches(note)
+
+
+def test_what_a_replaced_key_announced_is_not_vouched_for():
+    assert not Keyring([THIRD.verifier], CHANGES).vouches(signed(10, FIRST))
+    assert Keyring([THIRD.verifier], CHANGES).vouches(signed(5, SECOND, shard="2027h1"))
+
+
 def test_without_the_changes_only_the_trusted_key_is_believed():
     ring = Keyring([FIRST.verifier])
 
