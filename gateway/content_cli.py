@@ -20,6 +20,7 @@ from gateway.terminal import (
     read_settings,
     rows,
     say,
+    shown,
     with_database,
 )
 from gateway.user_cli import Identifier, Project, Subject, named_subject
@@ -191,7 +192,8 @@ def show_content(id: str, reason: str, operator: str | None, *, as_json: bool) -
                 continue
             typer.echo(f"{line['id']}  {field.field}  {field.state.value}")
             for one in field.said:
-                typer.echo(f"  {one['source']}: {one['text']}")
+                said = shown(f"{one['source']}: {one['text']}")
+                typer.echo("  " + said.replace("\n", "\n    "))  # no line of it looks like ours
 
 
 def _tell(criteria: Criteria, page: Page, actor: str, *, as_json: bool) -> None:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.terminal import NO, WRONG_USAGE, Json, fail, of_policy, read_settings, with_database
+from gateway.terminal import (
+    NO,
+    WRONG_USAGE,
+    Json,
+    fail,
+    of_policy,
+    read_settings,
+    shown,
+    with_database,
+)
 
 if TYPE_CHECKING:
     from gateway.policy_explaining import Question, Reasons
@@ -156,6 +165,7 @@ def _show(account: Account, reasons: Reasons, *, as_json: bool) -> None:
         typer.echo("\n".join(lines(account)))
     if not as_json:
         for each in reasons:
-            typer.echo(f"  {each['classifier']} on {each['category']}: {each['rationale']}")
+            reason = shown(f"{each['classifier']} on {each['category']}: {each['rationale']}")
+            typer.echo(f"  {reason}")
     if not account.decision.released:
         raise typer.Exit(NO)

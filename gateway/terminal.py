@@ -16,11 +16,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from gateway.settings import Settings
     from gateway.store.session import Database
 
 NO, WRONG_USAGE = 1, 2
 WIDTH = 200  # of a table that is written into a file
+
+_CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
+_BIDI = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+_ESCAPED = {
+    code: f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" for code in _CONTROLS | _BIDI
+}
 
 Answer = TypeVar("Answer")
 Moment = Annotated[str | None, typer.Option(help="ISO 8601, with a time zone; a day is UTC.")]
@@ -118,11 +126,21 @@ def rows(found: list[dict[str, Any]], *, as_json: bool) -> None:
     console.print(table)
 
 
+def shown(text: str) -> str:
+    r"""Return text that is not ours so that it can be printed.
+
+    A model or whoever leads it must not move the cursor, erase, colour or reorder what somebody
+    reads in order to decide: controls other than newline and tab stand as `\x1b`, `\u202e`.
+    """
+    return text.translate(_ESCAPED)
+
+
 def indented(line: str, by: int = 4) -> None:
-    """Print a line further in; on a terminal, so that what it is folded into is too."""
+    """Print a line further in, controls escaped; on a terminal, what it is folded into is too."""
     from rich.console import Console
     from rich.text import Text
 
+    line = shown(line)
     console = Console(highlight=False)
     width = max(console.width - by, 1) if console.is_terminal else len(line)
     for part in Text(line).wrap(console, max(width, 1)):
@@ -144,7 +162,8 @@ def entry_line(entry: Mapping[str, Any]) -> str:
         if part
     )
     when = str(entry["recorded_at"])[:23]
-    return f"{entry['seq']:>8}  {when}  {entry['type']:<28} {request:<36}  {said}".rstrip()
+    line = f"{entry['seq']:>8}  {when}  {entry['type']:<28} {request:<36}  {said}".rstrip()
+    return shown(line)
 
 
 @contextmanager
@@ -187,8 +206,10 @@ def fail(message: str, status: int) -> NoReturn:
     raise SystemExit(status)
 
 
-def _cell(value: object) -> str:
+def _cell(value: object) -> Text:
+    from rich.text import Text
+
     if isinstance(value, list):
-        return ", ".join(str(each) for each in value)
-    # A set's name is not ours: brackets in it are no markup.
-    return "-" if value is None else str(value).replace("[", r"\[")
+        value = ", ".join(str(each) for each in value)
+    # What is in it is not ours: brackets and colons in it are no markup.
+    return Text("-" if value is None else shown(str(value)))
