@@ -9,7 +9,8 @@ states the rule; in short:
   of the stopped conversation, it is another one.
 * Otherwise what was said does, as keyed digests at the end of each message of the caller:
   `prefix`, every word up to there; `reply`, the same whatever the model's last turn was;
-  `turns`, whatever all of the model's turns were, for the same end user or key and a while;
+  `turns`, whatever the model's turns were, left out too, for the same end user or key and a
+  while;
   `replied`, every word up to the end of the model's turn, for the same end user or key: a
   conversation that was stopped after its reply had left;
   `opening`, where the model had said nothing yet and the caller goes on all the same;
@@ -17,8 +18,9 @@ states the rule; in short:
   while: what we did give is `cleared`.
 * An opening alone proves nothing: other conversations begin with the same words.
 
-Instructions, tools and sampling are not looked at, nor how text is spaced. A digest says
-nothing about the text to whoever lacks the key.
+Instructions, tools and sampling are not looked at, nor how text is spaced or cut into messages,
+nor what says nothing, nor what the model is said to have said before the caller did. A digest
+says nothing about the text to whoever lacks the key.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import groupby
 
@@ -94,38 +96,63 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
+class _Heard:
+    """A message of the caller."""
+
+    result_of: str | None  # which tool's result it is; None for words
+    plain: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class _Turn:
     """What one side says before the other does."""
 
     of_model: bool
-    said: tuple[bytes, ...]  # a digest for each message; one for all words of the model
+    said: tuple[bytes, ...]  # of the model: digests; none of what it said before the caller did
+    heard: tuple[_Heard, ...]  # of the caller
     chars: int
     issued: frozenset[str]
 
 
 @dataclass(slots=True)
 class _Chain:
-    """Running digests; what a conversation is up to some place."""
+    """Running digests; what a conversation is up to some place.
+
+    Words of the caller that follow each other are one text, however it is cut into messages;
+    in `any_replies` also across turns of the model.
+    """
 
     exact: bytes = b""
     any_reply: bytes = b""
-    any_replies: bytes = b""
+    any_replies: hashlib._Hash = field(default_factory=hashlib.sha256)
     replies: int = 0
     chars: int = 0  # of the caller's
+    _words: hashlib._Hash | None = None  # of the caller's, if those were last
+    _before: tuple[bytes, bytes] = (b"", b"")  # `exact` and `any_reply` ahead of them
 
     def reply(self, turn: _Turn) -> None:
         """Go over a turn of the model."""
         self.replies += 1
         self.any_reply = _next(self.exact, _ANYTHING)
-        self.any_replies = _next(self.any_replies, _ANYTHING)
+        self._words = None
         for said in turn.said:
             self.exact = _next(self.exact, said)
 
-    def hear(self, said: bytes) -> None:
+    def hear(self, heard: _Heard) -> None:
         """Go over a message of the caller."""
+        if heard.result_of is not None:
+            self._words = None
+            said = _digest(Role.TOOL, heard.result_of, heard.plain)
+            self.any_replies.update(b"\0" + said)
+        else:
+            self.any_replies.update(heard.plain + b" ")
+            if self._words is None:
+                self._words, self._before = hashlib.sha256(), (self.exact, self.any_reply)
+            self._words.update(heard.plain + b" ")
+            self.exact, self.any_reply = self._before
+            said = self._words.digest()
         self.exact = _next(self.exact, said)
         self.any_reply = _next(self.any_reply, said)
-        self.any_replies = _next(self.any_replies, said)
 
 
 def issued_ids(*values: object) -> Iterator[str]:
@@ -148,6 +175,9 @@ def evidence(history: History, key: bytes, asker: str) -> list[Evidence]:
     behind: tuple[Mark, ...] = ()  # what is known by the turn of the model just before
     begun: tuple[Mark, Mark] | None = None
     for turn in _turns(history):
+        if turn.of_model and not turn.said:
+            issued = turn.issued
+            continue
         if turn.of_model:
             start = _start(chain, key, asker)
             chain.reply(turn)
@@ -157,10 +187,12 @@ def evidence(history: History, key: bytes, asker: str) -> list[Evidence]:
             begun = (start, after) if start else None
             continue
         chain.chars += turn.chars
-        for place, said in enumerate(turn.said, 1):
-            chain.hear(said)
-            goes_on = place < len(turn.said)
+        for place, heard in enumerate(turn.heard, 1):
+            chain.hear(heard)
+            goes_on = place < len(turn.heard)
             marks = tuple(_marks(chain, key, asker, goes_on=goes_on))
+            if chain.replies == 0:  # those of the model may have been left out
+                marks += tuple(_all_turns(chain, key, asker))
             found.append(Evidence(issued, earlier, (*behind, *marks), begun))
             behind, begun = (), None
     return found
@@ -168,8 +200,8 @@ def evidence(history: History, key: bytes, asker: str) -> list[Evidence]:
 
 def opening(history: History, key: bytes, asker: str) -> Mark | None:
     """Return what an opening is known by; None if the model has spoken, or it is too short."""
-    turns = _turns(history)
-    if len(turns) != 1 or turns[0].of_model:
+    turns = [turn for turn in _turns(history) if turn.said or turn.heard]
+    if len(turns) != 1:
         return None
     return _start(_heard(turns), key, asker)
 
@@ -185,12 +217,12 @@ def _heard(turns: Sequence[_Turn]) -> _Chain:
     """Return the digests at the end of these turns."""
     chain = _Chain()
     for turn in turns:
-        if turn.of_model:
+        if turn.said:
             chain.reply(turn)
-        else:
+        elif turn.heard:
             chain.chars += turn.chars
-            for said in turn.said:
-                chain.hear(said)
+            for heard in turn.heard:
+                chain.hear(heard)
     return chain
 
 
@@ -258,8 +290,13 @@ def _marks(chain: _Chain, key: bytes, asker: str, *, goes_on: bool) -> Iterator[
     yield _mark(Kind.PREFIX, key, "", chain.exact)
     if chain.replies > 1:
         yield _mark(Kind.REPLY, key, "", chain.any_reply)
+    yield from _all_turns(chain, key, asker)
+
+
+def _all_turns(chain: _Chain, key: bytes, asker: str) -> Iterator[Mark]:
+    """Yield the mark of all that the caller said, if it could not be so by chance."""
     if chain.chars >= LEAST_TURNS_CHARS:
-        yield _mark(Kind.TURNS, key, asker, chain.any_replies)
+        yield _mark(Kind.TURNS, key, asker, chain.any_replies.digest())
 
 
 def _start(chain: _Chain, key: bytes, asker: str) -> Mark | None:
@@ -288,20 +325,32 @@ def _turns(history: History) -> list[_Turn]:
         (place, message)
         for place, message in enumerate(history.messages)
         if message.role not in {Role.SYSTEM, Role.DEVELOPER}
+        and _says_something(message, sealed=place in issued)
     ]
-    turns = []
+    turns: list[_Turn] = []
     for of_model, group in groupby(spoken, lambda pair: pair[1].role is Role.ASSISTANT):
         said = list(group)
         named = frozenset(name for place, _ in said for name in issued.get(place, ()))
-        turns.append(_turn([message for _, message in said], named, of_model=of_model))
+        turn = _turn([message for _, message in said], named, of_model=of_model)
+        turns.append(turn if turns or not of_model else replace(turn, said=()))
     return turns
+
+
+def _says_something(message: Message, *, sealed: bool) -> bool:
+    """Return whether a message is more than a blank, or a thought that is not one of ours."""
+    if message.channel is Channel.ANALYSIS:
+        return sealed
+    return message.role is Role.TOOL or message.tool is not None or not _is_blank(message.text)
 
 
 def _turn(messages: Sequence[Message], issued: frozenset[str], *, of_model: bool) -> _Turn:
     if of_model:
-        return _Turn(True, tuple(_model_said(messages)), _chars(messages), issued)
-    said = tuple(_digest(message.role, message.tool, message.text) for message in messages)
-    return _Turn(False, said, _chars(messages), frozenset())
+        return _Turn(True, tuple(_model_said(messages)), (), _chars(messages), issued)
+    heard = tuple(
+        _Heard(each.tool or "" if each.role is Role.TOOL else None, _plain(each.text))
+        for each in messages
+    )
+    return _Turn(False, (), heard, _chars(messages), frozenset())
 
 
 def _chars(messages: Sequence[Message]) -> int:
@@ -312,10 +361,10 @@ def _model_said(messages: Sequence[Message]) -> Iterator[bytes]:
     """Yield a digest of the model's words, as one text whichever way they came; its calls."""
     heard = [message for message in messages if message.channel is not Channel.ANALYSIS]
     words = " ".join(message.text for message in heard if message.tool is None)
-    yield _digest(Role.ASSISTANT, None, words)
+    yield _digest(Role.ASSISTANT, None, _plain(words))
     for message in heard:
         if message.tool is not None:
-            yield _digest(Role.ASSISTANT, message.tool, _arguments(message.text))
+            yield _digest(Role.ASSISTANT, message.tool, _plain(_arguments(message.text)))
 
 
 def _arguments(text: str) -> str:
@@ -326,10 +375,18 @@ def _arguments(text: str) -> str:
         return text
 
 
-def _digest(role: Role, tool: str | None, text: str) -> bytes:
-    plain = " ".join(unicodedata.normalize("NFKC", text).split())
-    named = f"{role.value}\0{tool or ''}\0{plain}"
-    return hashlib.sha256(named.encode("utf-8", "surrogatepass")).digest()
+def _plain(text: str) -> bytes:
+    words = unicodedata.normalize("NFKC", text).split()
+    return " ".join(words).encode("utf-8", "surrogatepass")
+
+
+def _is_blank(text: str) -> bool:
+    return not text[:256].strip() and not _plain(text)
+
+
+def _digest(role: Role, tool: str | None, plain: bytes) -> bytes:
+    named = f"{role.value}\0{tool or ''}\0".encode("utf-8", "surrogatepass")
+    return hashlib.sha256(named + plain).digest()
 
 
 def _next(chained: bytes, said: bytes) -> bytes:

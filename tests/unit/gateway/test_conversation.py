@@ -86,6 +86,52 @@ def test_words_of_the_model_are_one_text_however_they_are_cut():
     assert Kind.PREFIX in known((*cut, GO_ON), TWO_TURNS)
 
 
+MORE = (model("Hm."), user("Go on, then."))
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param((model("Hi. What can I do?"), *THREE_TURNS), id="a greeting first"),
+        pytest.param((user(""), *THREE_TURNS), id="an empty message first"),
+        pytest.param((ASKED, user(" \n"), *THREE_TURNS[1:]), id="a blank message amid it"),
+        pytest.param((model(""), *THREE_TURNS), id="an empty turn of the model first"),
+        pytest.param((ASKED, model(" "), *THREE_TURNS[1:]), id="a blank turn of the model"),
+        pytest.param(
+            (user("Please tidy"), user("up the shared folder."), *THREE_TURNS[1:]), id="in two"
+        ),
+    ],
+)
+def test_what_adds_no_word_of_the_callers_does_not_hide_it(before):
+    assert Kind.PREFIX in known((*before, *MORE), THREE_TURNS, asker="somebody else")
+    assert Kind.PREFIX in known((*THREE_TURNS, *MORE), before, asker="somebody else")
+
+
+@pytest.mark.parametrize(
+    "left",
+    [(ASKED, GO_ON), (ASKED, user(""), GO_ON), (user(f"{ASKED.text} {GO_ON.text}"),)],
+    ids=["two messages", "and a blank", "one message"],
+)
+def test_turns_of_the_model_that_are_left_out_do_not_hide_it_from_the_same_end_user(left):
+    assert Kind.TURNS in known((*left, *MORE), TWO_TURNS)
+    assert known((*left, *MORE), TWO_TURNS, asker="somebody else") == set()
+
+
+@pytest.mark.parametrize(
+    "before", [(user(" "), ASKED), (model("Hi."), ASKED), (user("Please"), user(ASKED.text[7:]))]
+)
+def test_an_opening_is_known_whatever_adds_no_word_to_it(before):
+    assert opening(History(before), KEY, "user-1") == opening(History(OPENING), KEY, "user-1")
+    assert begun((*before, *MORE), OPENING)[0][0] is True
+    assert known((*before, *MORE), OPENING) == set()
+
+
+def test_a_message_of_many_pieces_is_read_once():
+    many = tuple(user("word") for _ in range(20_000))
+
+    assert Kind.PREFIX in known((*many, REPLY, GO_ON), (user("word " * 20_000), REPLY, GO_ON))
+
+
 def test_an_edited_last_reply_does_not_hide_it():
     edited = (*TWO_TURNS, model("I would begin with the new ones."), LAST)
 
