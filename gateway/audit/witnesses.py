@@ -190,8 +190,9 @@ class Witnesses:
                 detail = f"it saw {again.seen} entries after {behind.seen}"
                 raise _Refused(WitnessState.DOWN, detail) from again
         [cosigned] = cosignatures(note, [place.key])
-        at = as_text(datetime.fromtimestamp(cosigned.time, UTC))
-        row = WitnessedRow(tree.shard, str(place.key), tree.checkpoint_size, at, note.encode())
+        row = WitnessedRow(
+            tree.shard, str(place.key), tree.checkpoint_size, _when(cosigned.time), note.encode()
+        )
         async with self.database.write() as connection:
             await store.keep(connection, row)
 
@@ -248,6 +249,9 @@ class Witnesses:
                 pause_s = self.period_s if well else min(2 * pause_s, _LONGEST_PAUSE_S)
             except GatewayError as error:
                 log.warning("witness_not_asked", witness=standing.name, error=str(error))
+            except Exception as error:  # noqa: BLE001 - the boundary: this task must not die unseen
+                self._note(standing, WitnessState.DOWN, type(error).__name__)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
             await asyncio.sleep(pause_s)
 
 
@@ -273,6 +277,14 @@ def _with_cosignature(checkpoint: bytes, answer: bytes, key: WitnessKey) -> Note
     if not found:
         raise _Refused(WitnessState.DOWN, "it answered without a cosignature by its key")
     return note
+
+
+def _when(time: int) -> str:
+    """Return the time that a witness wrote: any number of 64 bits."""
+    try:
+        return as_text(datetime.fromtimestamp(time, UTC))
+    except (ValueError, OverflowError, OSError) as error:
+        raise _Refused(WitnessState.DOWN, "it answered with a time that is none") from error
 
 
 def _size(answer: bytes) -> int:

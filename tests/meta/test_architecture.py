@@ -17,6 +17,7 @@ NAMED_BOUNDARIES = {
     "classifiers/panel.py",
     "gateway/api/converse.py",
     "gateway/api/moderations.py",
+    "gateway/audit/witnesses.py",
     "gateway/audit/writer.py",
     "gateway/oversight.py",
     "model_runner/batch.py",

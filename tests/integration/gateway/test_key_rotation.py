@@ -26,7 +26,7 @@ from gateway.audit.verifier import single_file
 from gateway.audit.verify import Trust, verify_file
 from gateway.audit.verify_files import verify_anything
 from gateway.audit.verify_main import checked
-from gateway.audit.witness import Request, Witness
+from gateway.audit.witness import Outdated, Request, Witness
 from gateway.errors import Conflict
 from gateway.notes import NoteError, SigningKey, parse_note, parse_verifier_key, verify
 
@@ -221,6 +221,28 @@ async def test_a_witness_follows_while_the_old_key_signs_and_by_the_changes_afte
         AUDITOR, [old], tmp_path / "seen", [parse_succession(note.encode()) for note in notes]
     )
     assert await ask(told, seen) > seen
+
+
+async def test_a_witness_that_is_told_the_new_key_alone_goes_on_from_what_the_old_one_signed(
+    database, tree, write, rotate, heads, keys, tmp_path
+):
+    await write()
+    await tree.turn()
+    before = await signed_tree(database)
+    first = Request(0, (), before.checkpoint)
+    await Witness(AUDITOR, [keys.held[0].verifier], tmp_path / "seen").add(first, 1_795_000_000)
+    done = await rotate()
+    await retire_keys(database, keys, heads)
+    await write()
+    await tree.turn()
+
+    signed = await signed_tree(database)
+    proof = await growth(database, signed, before.checkpoint_size)
+    after = Request(before.checkpoint_size, tuple(map(_decoded, proof)), signed.checkpoint)
+    witness = Witness(AUDITOR, [done.new], tmp_path / "seen")
+    with pytest.raises(Outdated):
+        await witness.add(Request(0, (), signed.checkpoint), 1_795_000_001)
+    assert await witness.add(after, 1_795_000_001)
 
 
 def _decoded(text):

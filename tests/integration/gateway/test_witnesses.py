@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.routing import Route
 
 from gateway.audit.checkpoint import parse_checkpoint, parse_hash
-from gateway.audit.cosignature import cosignatures, witness_key
+from gateway.audit.cosignature import cosign, cosignatures, witness_key
 from gateway.audit.export import Stretch, export, growth, signed_tree
 from gateway.audit.heads import FileHeads
 from gateway.audit.log_key import GivenLogKeys
@@ -29,7 +29,7 @@ from gateway.audit.witnesses import (
     parse_place,
 )
 from gateway.errors import NotFound
-from gateway.notes import SigningKey, parse_note, parse_signatures
+from gateway.notes import SigningKey, parse_note, parse_signatures, write_signature
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -281,6 +281,48 @@ async def test_what_does_not_answer_as_a_witness_is_down_and_nothing_is_kept(
     assert (standing.state, standing.amiss) == (WitnessState.DOWN, True)
     with pytest.raises(NotFound):
         await cosigned_checkpoint(database)
+
+
+@pytest.mark.parametrize("time", [1_790_000_000_000, 2**63, 2**64 - 1])
+async def test_a_witness_whose_time_is_none_is_down_and_is_asked_again(database, write, time):
+    await write()
+    asked = []
+
+    async def add_checkpoint(request):
+        content = await request.body()
+        asked.append(content)
+        line = cosign(parse_note(content.partition(b"\n\n")[2]), AUDITOR, time).signatures[-1]
+        return PlainTextResponse(write_signature(line))
+
+    app = Starlette(routes=[Route("/add-checkpoint", add_checkpoint, methods=["POST"])])
+    async with served(app) as url:
+        witnesses = Witnesses(database, [WitnessPlace(url, PUBLIC)], period_s=0.01)
+        witnesses.start()
+        await until(lambda: len(asked) > 1)
+        [standing] = witnesses.standing
+        assert (standing.state, standing.detail) == (
+            WitnessState.DOWN,
+            "it answered with a time that is none",
+        )
+        await witnesses.aclose()
+
+
+async def test_whatever_goes_wrong_is_seen_and_the_witness_is_asked_again():
+    class Broken:
+        reads = 0
+
+        def read(self):
+            self.reads += 1
+            raise RuntimeError("private")
+
+    database = Broken()
+    witnesses = Witnesses(database, [WitnessPlace("http://127.0.0.1:1", PUBLIC)], period_s=0.01)
+    witnesses.start()
+    await until(lambda: database.reads > 1)
+    [standing] = witnesses.standing
+    await witnesses.aclose()
+
+    assert (standing.state, standing.detail) == (WitnessState.DOWN, "RuntimeError")
 
 
 async def test_a_witness_that_hangs_holds_up_no_signature_and_no_other_witness(
