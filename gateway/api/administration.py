@@ -36,11 +36,16 @@ async def answered(
     return json_response(body, 200, {})
 
 
-async def body_of(request: Request, services: Services) -> dict[str, Any]:
+async def body_of(
+    request: Request, services: Services, *, optional: bool = False
+) -> dict[str, Any]:
     """Return the request's body. Raises `BadRequest` if it is no JSON object."""
     settings = services.settings
     return await read_object(
-        request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
+        request,
+        max_bytes=settings.max_body_bytes,
+        timeout_s=settings.body_timeout_s,
+        optional=optional,
     )
 
 
@@ -59,13 +64,17 @@ def limit_of(request: Request) -> int:
 
 def listing(found: list[dict[str, Any]], limit: int) -> dict[str, Any]:
     """Return OpenAI's list of the first `limit` of these; one more says that there are more."""
-    page = found[:limit]
+    return page_of(found[:limit], more=len(found) > limit)
+
+
+def page_of(page: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:
+    """Return a page of OpenAI's list, and whether there are more."""
     return {
         "object": "list",
         "data": page,
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
-        "has_more": len(found) > limit,
+        "has_more": more,
     }
 
 

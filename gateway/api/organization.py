@@ -6,41 +6,33 @@ know keeps ours. Every listing, and every opening of content, is an entry itself
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import Field
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api.body import read_object
-from gateway.api.fields import Wire, checked
-from gateway.api.gates import admit_key, deny
-from gateway.api.problems import json_response
-from gateway.api.services import Services, services_of
+from gateway.api.administration import answered, limit_of, page_of, reason_of
+from gateway.api.gates import admit_key
+from gateway.api.services import Services
 from gateway.audit.access import open_content, search
 from gateway.audit.search import Criteria, Found, Page, actor
-from gateway.errors import BadRequest, GatewayError
+from gateway.errors import BadRequest
 from gateway.store.times import as_text, from_text
 from gateway.types import Scope
 
 router = APIRouter()
 
-_PAGE, _MAX_PAGE = 20, 100
 _MAX_VALUES = 100  # of one filter
 _LAST_SECOND = 253_402_300_798  # of the year 9999, but one
 _TYPE_NAMES = {"key.created": "api_key.created", "key.revoked": "api_key.deleted"}
 _OWN_NAMES = {name: own for own, name in _TYPE_NAMES.items()}
 _DECISION = "decision.recorded"
 _COMMON = frozenset({"format", "id", "recorded_at", "replica", "seq", "type", "actor"})
-
-
-class _Opening(Wire):
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
 @router.get("/v1/organization/audit_logs")
@@ -61,16 +53,16 @@ async def list_audit_logs(request: Request) -> Response:
             actors=_values(query, "actor_ids"),
             resources=_values(query, "resource_ids"),
         )
-        page = _page(query)
+        page = _page(request)
         # Nobody here has an e-mail address, and there is no tenant above the organization.
         if _values(query, "actor_emails") or query.get("tenant_only") == "true":
-            return _list([], more=False)
+            return page_of([], more=False)
         found = await search(
             services.database, criteria, page, surface="audit_logs", actor=principal.key_id
         )
-        return _list([_act(entry) for entry in found.entries], more=found.more)
+        return page_of([_act(entry) for entry in found.entries], more=found.more)
 
-    return await _answered(request, "audit_logs", work)
+    return await answered(request, "audit_logs", work)
 
 
 @router.get("/v1/organization/decisions")
@@ -94,13 +86,13 @@ async def list_decisions(request: Request) -> Response:
             end_users=_values(query, "end_users"),
             actors=_values(query, "actor_ids"),
         )
-        page = _page(query, _entry_id)
+        page = _page(request, _entry_id)
         found: Found = await search(
             services.database, criteria, page, surface="decisions", actor=principal.key_id
         )
-        return _list([_decision(entry) for entry in found.entries], more=found.more)
+        return page_of([_decision(entry) for entry in found.entries], more=found.more)
 
-    return await _answered(request, "decisions", work)
+    return await answered(request, "decisions", work)
 
 
 @router.post("/v1/organization/decisions/{id}/content")
@@ -109,11 +101,7 @@ async def open_decision(request: Request, id: str) -> Response:
 
     async def work(services: Services) -> dict[str, Any]:
         principal = await admit_key(request, services, Scope.AUDITOR)
-        settings = services.settings
-        body = await read_object(
-            request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s
-        )
-        reason = checked(_Opening, body).reason
+        reason = await reason_of(request, services)
         opened = await open_content(services.vault, id, reason=reason, actor=principal.key_id)
         return {
             "object": "organization.content",
@@ -130,18 +118,7 @@ async def open_decision(request: Request, id: str) -> Response:
             ],
         }
 
-    return await _answered(request, "decisions", work)
-
-
-async def _answered(
-    request: Request, endpoint: str, work: Callable[[Services], Awaitable[dict[str, Any]]]
-) -> Response:
-    request.scope["endpoint_name"] = endpoint
-    try:
-        body = await work(services_of(request))
-    except GatewayError as error:
-        return await deny(request, endpoint, error)
-    return json_response(body, 200, {})
+    return await answered(request, "decisions", work)
 
 
 def _act(entry: dict[str, Any]) -> dict[str, Any]:
@@ -184,22 +161,10 @@ def _decision(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _list(page: list[dict[str, Any]], *, more: bool) -> dict[str, Any]:
-    return {
-        "object": "list",
-        "data": page,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-        "has_more": more,
-    }
-
-
-def _page(query: QueryParams, id_of: Callable[[str], str] = str) -> Page:
-    limit = query.get("limit", str(_PAGE))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MAX_PAGE):
-        raise BadRequest(f"`limit` must be 1 to {_MAX_PAGE}", param="limit")
+def _page(request: Request, id_of: Callable[[str], str] = str) -> Page:
+    limit, query = limit_of(request), request.query_params
     after, before = query.get("after"), query.get("before")
-    return Page(int(limit), after and id_of(after), before and id_of(before))
+    return Page(limit, after and id_of(after), before and id_of(before))
 
 
 def _entry_id(decision_id: str) -> str:

@@ -12,12 +12,11 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.api.body import read_object
+from gateway.api.administration import answered, body_of, limit_of, listing
 from gateway.api.fields import Wire, checked
-from gateway.api.gates import admit_key, deny
-from gateway.api.problems import json_response
-from gateway.api.services import Services, services_of
-from gateway.errors import BadRequest, GatewayError, NotFound
+from gateway.api.gates import admit_key
+from gateway.api.services import Services
+from gateway.errors import BadRequest, NotFound
 from gateway.notes import NoteError, parse_note
 from gateway.policy_bundle import Candidate, candidate_of, files_of
 from gateway.policy_lifecycle import Actor, Step, actor_of
@@ -33,7 +32,6 @@ _ROOT = "/v1/organization/policies"
 _READERS = (Scope.POLICY_EDITOR, Scope.POLICY_APPROVER, Scope.AUDITOR)
 _ACTORS = (Scope.POLICY_EDITOR, Scope.POLICY_APPROVER)
 _STEPS = {step.value: step for step in (Step.PROPOSE, Step.APPROVE, Step.REJECT, Step.WITHDRAW)}
-_PAGE, _MAX_PAGE = 20, 100
 
 Note = Annotated[str, Field(max_length=100_000)]
 
@@ -63,9 +61,9 @@ async def list_policies(request: Request) -> Response:
 
     async def work(services: Services) -> dict[str, Any]:
         await admit_key(request, services, *_READERS)
-        after, limit = _page(request)
+        after, limit = request.query_params.get("after"), limit_of(request)
         found = await policies.listed(services.database, after, limit + 1)
-        return _list([_policy(each) for each in found], limit)
+        return listing([_policy(each) for each in found], limit)
 
     return await _answered(request, work)
 
@@ -76,7 +74,7 @@ async def draft_policy(request: Request) -> Response:
 
     async def work(services: Services) -> dict[str, Any]:
         actor = actor_of(await admit_key(request, services, Scope.POLICY_EDITOR))
-        draft = checked(_Draft, await _body(request, services))
+        draft = checked(_Draft, await body_of(request, services, optional=True))
         candidate = await asyncio.to_thread(_candidate, draft.files)
         stored = await services.registry.draft(candidate, actor, _bytes(draft.note))
         return _version(stored)
@@ -101,10 +99,10 @@ async def list_versions(request: Request, policy_id: str) -> Response:
 
     async def work(services: Services) -> dict[str, Any]:
         await admit_key(request, services, *_READERS)
-        after, limit = _page(request)
+        after, limit = request.query_params.get("after"), limit_of(request)
         await _summary(services, policy_id)
         found = await policies.versions(services.database, policy_id, after, limit + 1)
-        return _list([_version(each) for each in found], limit)
+        return listing([_version(each) for each in found], limit)
 
     return await _answered(request, work)
 
@@ -134,7 +132,7 @@ async def move_version(request: Request, policy_id: str, version: str, step: str
         actor = actor_of(await admit_key(request, services, *_ACTORS))
         if step != Step.ACTIVATE and step not in _STEPS:
             raise NotFound(f"there is no step `{step[:80]}`")
-        asked = checked(_Move, await _body(request, services))
+        asked = checked(_Move, await body_of(request, services, optional=True))
         note, registry = _bytes(asked.note), services.registry
         if step == Step.ACTIVATE:
             return _version(await registry.activate(policy_id, version, actor, note))
@@ -153,7 +151,7 @@ async def roll_back(request: Request, policy_id: str) -> Response:
 
     async def work(services: Services) -> dict[str, Any]:
         actor = await _approver(request, services)
-        asked = checked(_Rollback, await _body(request, services))
+        asked = checked(_Rollback, await body_of(request, services, optional=True))
         return _version(await services.registry.roll_back(policy_id, actor, asked.version))
 
     return await _answered(request, work)
@@ -165,7 +163,7 @@ async def retire(request: Request, policy_id: str) -> Response:
 
     async def work(services: Services) -> dict[str, Any]:
         actor = await _approver(request, services)
-        await _body(request, services)
+        await body_of(request, services, optional=True)
         return _version(await services.registry.retire(policy_id, actor))
 
     return await _answered(request, work)
@@ -175,32 +173,21 @@ async def _answered(
     request: Request, work: Callable[[Services], Awaitable[dict[str, Any]]]
 ) -> Response:
     """Answer with what `work` returns, or record and tell why not."""
-    request.scope["endpoint_name"] = "policies"
-    try:
-        body = await work(services_of(request))
-    except PolicyError as error:
-        wrong = BadRequest("\n".join(error.lines()), param="files", code="invalid_policy")
-        return await deny(request, "policies", wrong)
-    except NoteError as error:
-        wrong = BadRequest(str(error), param="note", code="invalid_signature")
-        return await deny(request, "policies", wrong)
-    except GatewayError as error:
-        return await deny(request, "policies", error)
-    return json_response(body, 200, {})
+
+    async def told(services: Services) -> dict[str, Any]:
+        try:
+            return await work(services)
+        except PolicyError as error:
+            wrong = "\n".join(error.lines())
+            raise BadRequest(wrong, param="files", code="invalid_policy") from error
+        except NoteError as error:
+            raise BadRequest(str(error), param="note", code="invalid_signature") from error
+
+    return await answered(request, "policies", told)
 
 
 async def _approver(request: Request, services: Services) -> Actor:
     return actor_of(await admit_key(request, services, Scope.POLICY_APPROVER))
-
-
-async def _body(request: Request, services: Services) -> dict[str, Any]:
-    settings = services.settings
-    return await read_object(
-        request,
-        max_bytes=settings.max_body_bytes,
-        timeout_s=settings.body_timeout_s,
-        optional=True,
-    )
 
 
 async def _summary(services: Services, policy_id: str) -> PolicySummary:
@@ -212,26 +199,6 @@ async def _summary(services: Services, policy_id: str) -> PolicySummary:
 
 def _candidate(files: list[_File]) -> Candidate:
     return candidate_of([SourceFile(file.name, file.text.encode()) for file in files])
-
-
-def _page(request: Request) -> tuple[str | None, int]:
-    """Return `after` and `limit`."""
-    limit = request.query_params.get("limit", str(_PAGE))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= _MAX_PAGE):
-        raise BadRequest(f"`limit` must be 1 to {_MAX_PAGE}", param="limit")
-    return request.query_params.get("after"), int(limit)
-
-
-def _list(found: list[dict[str, Any]], limit: int) -> dict[str, Any]:
-    """Return a page, given one object more than it holds if there are more."""
-    page = found[:limit]
-    return {
-        "object": "list",
-        "data": page,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
-        "has_more": len(found) > limit,
-    }
 
 
 def _policy(summary: PolicySummary) -> dict[str, Any]:
