@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from sqlalchemy import text
 
 from gateway.audit.checkpoint import Checkpoint, parse_checkpoint
 from gateway.notes import parse_note
+from gateway.store import keyfile
 from gateway.store.session import Database
 
 _SUFFIX = ".checkpoint"
@@ -83,24 +83,18 @@ class FileHeads:
     def _write(self, checkpoint: Checkpoint, note: bytes) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._directory / f"{quote(checkpoint.origin, safe='')}{_SUFFIX}"
-        with self._locked() as directory:
+        with self._locked():
             if path.exists() and _size(path.read_bytes()) >= checkpoint.size:
                 return
-            handle, draft = tempfile.mkstemp(dir=self._directory, prefix=".draft-")
-            with os.fdopen(handle, "wb") as file:
-                file.write(note)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, path)
-            os.fsync(directory)
+            keyfile.replace(path, note)
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Keep other processes out; yields the directory's descriptor."""
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes out."""
         descriptor = os.open(self._directory, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield descriptor
+            yield
         finally:
             os.close(descriptor)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SECRET_SIZE = 32  # bytes
@@ -40,29 +42,27 @@ def create(path: Path, content: bytes) -> None:
         OSError: If it cannot be made.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+    with _drafted(path, content) as draft, suppress(FileExistsError):
         os.link(draft, path)  # whole or not at all; fails if another process was first
-    except FileExistsError:
-        pass
-    finally:
-        os.unlink(draft)
 
 
 def replace(path: Path, content: bytes) -> None:
     """Write a file of ours anew (0600), whole or not at all, and on the disk on return."""
+    with _drafted(path, content) as draft:
+        os.replace(draft, path)
+        _sync_directory(path.parent)
+
+
+@contextmanager
+def _drafted(path: Path, content: bytes) -> Iterator[Path]:
+    """Yield a file beside `path` that holds `content`, on the disk; it goes at the end."""
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(draft, path)
-        _sync_directory(path.parent)
+        yield Path(draft)
     finally:
         Path(draft).unlink(missing_ok=True)
 
